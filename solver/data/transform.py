@@ -1,0 +1,156 @@
+"""Turn stored pictures into what a net sees, by Caffe's rules: mean, scale, crop and mirror.
+
+For each picture: ``value = (pixel - mean) * scale`` in float32; with ``crop_size`` a square window is cut out, in
+TRAIN at a random place, in TEST at floor((size - crop) / 2); with ``mirror`` a fair coin (also in TEST) decides
+whether the window is written mirrored along its width. The mean is read where the pixel was read: it is cut like the
+picture and turned with it.
+
+Caffe draws from one generator in the order in which it happens to read the pictures. Here the coin, the row and the
+column are hashes of the picture's key (`keys`), so that a picture looks the same for any batch size, chunk, thread
+and node.
+
+Axes: n samples, C channels, H, W rows and columns of the data, h, w of the result.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from batchbrew.errors import UserError
+from batchbrew.protos import binary
+from batchbrew.protos import messages as pb
+from batchbrew.solver.data import keys as draw
+from batchbrew.solver.data.keys import Keys
+
+AUTO = "auto"  # mean_file: "auto" means the mean picture of the data set itself
+CHUNK = 16  # pictures a step: their float32 values stay in the L2 cache between the passes
+MIRROR, ROW, COLUMN = 1, 2, 3  # streams of the draws
+
+
+class Transform:
+    """Apply one ``transform_param`` to pictures of shape ``item_shape`` = (C, H, W) in ``phase`` (pb.TRAIN or pb.TEST).
+
+    ``mean`` is the mean picture of the data set (C, H, W), used for ``mean_file: "auto"``; any other ``mean_file`` is
+    read as a binary BlobProto. ``seed`` makes the draws of two transforms differ for equal keys. ``where`` begins error
+    texts (``net.prototxt:3:1: layer 'cifar': ``). Raises UserError for settings that contradict each other or the data.
+
+    >>> transform = Transform(pb.TransformationParameter(scale=0.5, mean_value=[1.0]), pb.TEST, (1, 1, 2), None, 0)
+    >>> out = np.empty((1, *transform.shape), np.float32)
+    >>> transform.apply(np.array([[[[3, 7]]]], np.uint8), np.zeros(1, np.uint64), out)
+    >>> out
+    array([[[[1., 3.]]]], dtype=float32)
+    """
+
+    shape: tuple[int, int, int]
+
+    def __init__(
+        self,
+        param: pb.TransformationParameter,
+        phase: int,
+        item_shape: tuple[int, int, int],
+        mean: NDArray[np.float32] | None,
+        seed: int,
+        *,
+        where: str = "",
+    ) -> None:
+        channels, height, width = item_shape
+        crop = int(param.crop_size)
+        if crop > min(height, width):
+            raise UserError(f"{where}crop_size {crop} is larger than the {height}x{width} pictures of the data set")
+        for name in ("force_color", "force_gray"):
+            if getattr(param, name):
+                raise UserError(
+                    f"{where}{name} is for encoded pictures, which a prepared data set does not have - remove it"
+                )
+        self.shape = (channels, crop, crop) if crop else (channels, height, width)
+        self._item_shape = (channels, height, width)
+        self._mean = _mean(param, self._item_shape, mean, where)
+        self._scale = np.float32(param.scale)
+        self._mirror = bool(param.mirror)
+        self._random_crop = crop > 0 and phase == pb.TRAIN
+        self._seed = np.uint64(draw.mix_number(seed))
+        row, column = (height - self.shape[1]) // 2, (width - self.shape[2]) // 2
+        self._centre = (..., slice(row, row + self.shape[1]), slice(column, column + self.shape[2]))
+
+    def apply(self, images: NDArray[Any], keys: Keys, out: NDArray[np.float32]) -> None:
+        """Write the transformed ``images`` (n, C, H, W) uint8 or float32 to ``out`` (n, C, h, w) float32, any strides.
+
+        ``keys`` uint64[n] are the samples' keys. A picture's result depends on its pixels and its key only. Raises
+        ValueError for arrays of other shapes.
+        """
+        count = len(images)
+        if images.shape[1:] != self._item_shape or out.shape != (count, *self.shape) or keys.shape != (count,):
+            raise ValueError(
+                f"images {images.shape}, keys {keys.shape} and out {out.shape} do not fit "
+                f"(n, {self._item_shape}), (n,) and (n, {self.shape})"
+            )
+        keys = keys ^ self._seed
+        mirrored = draw.coin(draw.draws(keys, MIRROR)) if self._mirror else None
+        values = np.empty((min(CHUNK, count), *self.shape), np.float32)
+        for start in range(0, count, CHUNK):
+            piece = slice(start, start + CHUNK)
+            pixels, mean = self._window(images[piece], keys[piece])
+            if mirrored is None:
+                self._scaled(pixels, mean, out[piece])
+            else:
+                chunk = values[: len(pixels)]
+                self._scaled(pixels, mean, chunk)
+                turned = np.flatnonzero(mirrored[piece])
+                chunk[turned] = chunk[turned, :, :, ::-1]
+                out[piece] = chunk
+
+    def _scaled(self, pixels: NDArray[Any], mean: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+        np.subtract(pixels, mean, out=out)
+        if self._scale != 1.0:
+            np.multiply(out, self._scale, out=out)
+
+    def _window(self, images: NDArray[Any], keys: Keys) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """Return the windows (n, C, h, w) of ``images`` and the mean as it lies under them."""
+        full = self._mean.shape[1:] == self._item_shape[1:]
+        if not self._random_crop:
+            return images[self._centre], self._mean[self._centre] if full else self._mean
+        _, height, width = self._item_shape
+        rows = draw.below(draw.draws(keys, ROW), height - self.shape[1] + 1)
+        columns = draw.below(draw.draws(keys, COLUMN), width - self.shape[2] + 1)
+        # Every window of every picture is a view; picking one a picture is a single gather.
+        views = sliding_window_view(images, self.shape[1:], axis=(2, 3))
+        windows = views[np.arange(len(images)), :, rows, columns]
+        if not full:
+            return windows, self._mean
+        means = sliding_window_view(self._mean, self.shape[1:], axis=(1, 2))
+        return windows, means[:, rows, columns].swapaxes(0, 1)
+
+
+def _mean(
+    param: pb.TransformationParameter, item_shape: tuple[int, int, int], mean: NDArray[np.float32] | None, where: str
+) -> NDArray[np.float32]:
+    """Return what is subtracted: (C, H, W) of a mean picture, (C, 1, 1) of mean values, or a zero (1, 1, 1)."""
+    channels = item_shape[0]
+    values = list(param.mean_value)
+    if param.mean_file and values:
+        raise UserError(f"{where}mean_file and mean_value cannot be used together - keep one of them")
+    if values:
+        if len(values) not in (1, channels):
+            some = "value" if channels == 1 else f"value, or one for each of the {channels} channels"
+            raise UserError(f"{where}{len(values)} entries of mean_value for {channels} channels - give 1 {some}")
+        return np.array(values, np.float32).reshape(-1, 1, 1)
+    if not param.mean_file:
+        return np.zeros((1, 1, 1), np.float32)
+    if param.mean_file == AUTO:
+        if mean is None:
+            raise UserError(f'{where}mean_file: "auto" needs a data set that knows its mean picture - give a file')
+        picture = mean
+    else:
+        picture = binary.blob_to_array(binary.read(param.mean_file, pb.BlobProto), f"{param.mean_file}: ")
+        if picture.ndim == 4 and picture.shape[0] == 1:
+            picture = picture[0]
+    if picture.shape != item_shape:
+        raise UserError(
+            f"{where}mean_file '{param.mean_file}' has shape {picture.shape}, but the pictures of the data set have "
+            f"shape {item_shape}"
+        )
+    return np.ascontiguousarray(picture, np.float32)
