@@ -1,0 +1,52 @@
+/* What one operation of a compiled program is: a kernel, up to 8 strided float32/int32 arrays, integers and numbers.
+ * Arrays arrive as NumPy views: 4-D ones are indexed (n, c, h, w) but lie in memory as n, h, w, c, possibly with a
+ * zero border around the picture; all others lie in C order. Strides count elements. */
+#ifndef BREW_H
+#define BREW_H
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define BREW_DIMS 6
+#define BREW_ARRAYS 8
+#define BREW_INTS 16
+#define BREW_FLOATS 8
+
+typedef struct {
+    void *data; /* NULL where the caller passed None */
+    int64_t nd;
+    int64_t size[BREW_DIMS];
+    int64_t stride[BREW_DIMS];
+} brew_array;
+
+typedef struct brew_op {
+    void (*run)(const struct brew_op *);
+    brew_array a[BREW_ARRAYS];
+    int64_t i[BREW_INTS];
+    double f[BREW_FLOATS];
+} brew_op;
+
+typedef struct {
+    const char *name; /* NULL ends a table */
+    void (*run)(const brew_op *);
+} brew_entry;
+
+extern const brew_entry brew_table_avx512[];
+extern const brew_entry brew_table_avx2[];
+extern const brew_entry brew_table_baseline[];
+
+#define F(k) ((float *)op->a[k].data)
+#define I32(k) ((int32_t *)op->a[k].data)
+#define U64(k) ((uint64_t *)op->a[k].data)
+#define SIZE(k, d) (op->a[k].size[d])
+#define STRIDE(k, d) (op->a[k].stride[d])
+#define AI static inline __attribute__((always_inline))
+#define BREW_MAX(x, y) ((x) > (y) ? (x) : (y))
+#define BREW_MIN(x, y) ((x) < (y) ? (x) : (y))
+
+static inline int64_t brew_count(const brew_array *a) {
+    int64_t n = 1;
+    for (int64_t d = 0; d < a->nd; d++) n *= a->size[d];
+    return n;
+}
+#endif

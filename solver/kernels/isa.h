@@ -1,0 +1,85 @@
+/* One instruction set: the includer defines ISA, VL (floats in a vector), MR (rows of the register block) and,
+ * where it is not the baseline, TARGET. Every kernel file is compiled once for each. */
+#include "brew.h"
+
+#define PASTE_(a, b) a##b
+#define PASTE(a, b) PASTE_(a, b)
+#define TABLE PASTE(brew_table_, ISA)
+
+#if defined(TARGET) && !(defined(__x86_64__) || defined(__i386__))
+const brew_entry TABLE[] = {{0, 0}};
+#else
+
+#ifdef TARGET
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target(TARGET))), apply_to = function)
+#else
+#define PRAGMA_(x) _Pragma(#x)
+#define PRAGMA(x) PRAGMA_(x)
+#pragma GCC push_options
+PRAGMA(GCC target(TARGET))
+#endif
+#endif
+
+#include "gemm.h"
+#include "conv.h"
+#include "dense.h"
+#include "pool.h"
+#include "neuron.h"
+#include "norm.h"
+#include "loss.h"
+#include "update.h"
+
+const brew_entry TABLE[] = {
+    {"conv_forward", conv_forward},
+    {"conv_backward_weight", conv_backward_weight},
+    {"conv_flip", conv_flip},
+    {"spread", spread},
+    {"dense_forward", dense_forward},
+    {"dense_backward_weight", dense_backward_weight},
+    {"bias_backward", bias_backward},
+    {"copy", copy},
+    {"add", add},
+    {"fill", fill},
+    {"pool_max_forward", pool_max_forward},
+    {"pool_max_backward", pool_max_backward},
+    {"pool_ave_forward", pool_ave_forward},
+    {"pool_ave_backward", pool_ave_backward},
+    {"relu_forward", relu_forward},
+    {"relu_backward", relu_backward},
+    {"sigmoid_forward", sigmoid_forward},
+    {"sigmoid_backward", sigmoid_backward},
+    {"tanh_forward", tanh_forward},
+    {"tanh_backward", tanh_backward},
+    {"dropout_forward", dropout_forward},
+    {"dropout_backward", dropout_backward},
+    {"scale_forward", scale_forward},
+    {"scale_backward_data", scale_backward_data},
+    {"scale_backward_factor", scale_backward_factor},
+    {"lrn_across_forward", lrn_across_forward},
+    {"lrn_across_backward", lrn_across_backward},
+    {"lrn_within_forward", lrn_within_forward},
+    {"lrn_within_backward", lrn_within_backward},
+    {"batch_norm_forward", batch_norm_forward},
+    {"batch_norm_backward", batch_norm_backward},
+    {"softmax_forward", softmax_forward},
+    {"softmax_backward", softmax_backward},
+    {"softmax_loss_forward", softmax_loss_forward},
+    {"softmax_loss_backward", softmax_loss_backward},
+    {"euclidean_forward", euclidean_forward},
+    {"euclidean_backward", euclidean_backward},
+    {"accuracy_forward", accuracy_forward},
+    {"sgd_update", sgd_update},
+    {"nesterov_update", nesterov_update},
+    {"sum_squares", sum_squares},
+    {0, 0},
+};
+
+#ifdef TARGET
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif
+#endif

@@ -1,0 +1,83 @@
+"""BatchNorm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from batchbrew.protos import messages as pb
+from batchbrew.solver.blob import Blob, Shape
+from batchbrew.solver.layer import LAYERS, Array, Builder, Layer
+
+
+@LAYERS.register("BatchNorm")
+class BatchNorm(Layer):
+    """Normalise each channel (axis 1) to mean 0 and variance 1 over the batch; pair it with Scale for gain and bias.
+
+    Parameters, none of them learnt: running sums of mean (C) and variance (C), and their weight (1); they start at 0,
+    move at every training forward, and serve instead of the batch's statistics with use_global_stats (TEST's default).
+    """
+
+    keeps_top = True
+
+    def setup(self, bottoms: Sequence[Shape]) -> None:
+        """Declare the running sums."""
+        p = self.param.batch_norm_param
+        if len(bottoms[0]) < 2:
+            raise self.error(f"needs a channel axis, found a bottom {bottoms[0]}")
+        self.use_global = p.use_global_stats if p.HasField("use_global_stats") else self.phase == pb.TEST
+        if any(spec.lr_mult for spec in self.param.param if spec.HasField("lr_mult")):
+            raise self.error("its statistics are not learnt: write lr_mult: 0 in its param entries")
+        zero = pb.FillerParameter()
+        for count in (bottoms[0][1], bottoms[0][1], 1):
+            self.add_parameter((count,), zero, lr_mult=0.0, decay_mult=0.0, local=True)
+
+    @property
+    def whole_batch(self) -> bool:
+        """True while the batch's own statistics serve."""
+        return not self.use_global
+
+    def reshape(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        """Return the bottom's shape."""
+        if bottoms[0][1] != self.parameters[0].count:
+            raise self.error(f"was set up for {self.parameters[0].count} channels, found {bottoms[0][1]}")
+        return [bottoms[0]]
+
+    @staticmethod
+    def _channel_last(array: Array) -> Array:
+        return array.swapaxes(1, 2) if array.ndim == 3 else array
+
+    def forward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """y = (x - mean) / sqrt(variance + eps)."""
+        p = self.param.batch_norm_param
+        channels = bottom[0].shape[1]
+        self.inv = build.scratch(f"{self.name}.inv", (channels,))
+        build.op(
+            "batch_norm_forward",
+            self._channel_last(bottom[0].data),
+            self._channel_last(top[0].data),
+            build.scratch(f"{self.name}.mean", (channels,)),
+            self.inv,
+            *(q.data for q in self.parameters),
+            build.scratch(f"{self.name}.sums", (2 * channels,), np.float64),
+            channels,
+            int(self.use_global),
+            float(p.eps),
+            float(p.moving_average_fraction),
+        )
+
+    def backward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob], needed: Sequence[bool]) -> None:
+        """dx = (dy - mean(dy) - mean(dy y) y) / sqrt(variance + eps)."""
+        if needed[0]:
+            channels = bottom[0].shape[1]
+            build.op(
+                "batch_norm_backward",
+                self._channel_last(top[0].data),
+                self._channel_last(top[0].diff),
+                self._channel_last(bottom[0].diff),
+                self.inv,
+                build.scratch(f"{self.name}.sums", (2 * channels,), np.float64),
+                channels,
+                int(self.use_global),
+            )

@@ -1,0 +1,120 @@
+"""Layers without bottoms: Data (a data set), Input (the user writes), DummyData (fillers)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchbrew.protos import messages as pb
+from batchbrew.solver.blob import Blob, Shape
+from batchbrew.solver.data.keys import Keys
+from batchbrew.solver.data.part import Part
+from batchbrew.solver.data.transform import Transform
+from batchbrew.solver.fillers import fill
+from batchbrew.solver.layer import LAYERS, Array, Builder, Layer
+
+
+class SourceLayer(Layer):
+    """A layer whose tops are written before each forward pass by ``feed``."""
+
+    bottoms = (0, 0)
+    tops: ClassVar[tuple[int, int | None]] = (1, None)
+
+    @abstractmethod
+    def feed(self, tops: Sequence[Array], keys: Keys, indices: NDArray[np.int64]) -> None:
+        """Write the tops; ``indices`` int64[n] are the wanted samples of a data set, ``keys`` uint64[n] their keys."""
+
+    def forward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Nothing: the tops have been fed."""
+
+    def backward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob], needed: Sequence[bool]) -> None:
+        """Nothing: there are no bottoms."""
+
+
+@LAYERS.register("Data")
+class Data(SourceLayer):
+    """Samples of a data set: transformed pictures (N, C, H, W) and, with a second top, labels (N)."""
+
+    tops = (1, 2)
+
+    def bind(self, part: Part, seed: int) -> None:
+        """Take samples from this part of a data set."""
+        if self.param.data_param.batch_size < 1:
+            raise self.error("batch_size must be at least 1")
+        where = f"{self.where}layer '{self.name}' ({self.type}): "
+        self.part = part
+        self.transform = Transform(self.param.transform_param, self.phase, part.shape, part.mean, seed, where=where)
+
+    def reshape(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        """Return (N, C, h, w) and (N)."""
+        batch = self.param.data_param.batch_size
+        return [(batch, *self.transform.shape), (batch,)][: len(self.param.top)]
+
+    def feed(self, tops: Sequence[Array], keys: Keys, indices: NDArray[np.int64]) -> None:
+        """Write the samples."""
+        images, labels = self.part.take(indices)
+        self.transform.apply(images, keys, tops[0])
+        if len(tops) > 1:
+            tops[1][...] = labels
+
+
+@LAYERS.register("Input")
+class Input(SourceLayer):
+    """Blobs that the caller writes."""
+
+    def reshape(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        """Return the shapes the prototxt gives."""
+        shapes = self.param.input_param.shape
+        if len(shapes) not in (1, len(self.param.top)):
+            raise self.error(f"give one shape, or one for each of the {len(self.param.top)} tops (found {len(shapes)})")
+        given = [tuple(shape.dim) for shape in shapes]
+        return given if len(given) == len(self.param.top) else given * len(self.param.top)
+
+    def feed(self, tops: Sequence[Array], keys: Keys, indices: NDArray[np.int64]) -> None:
+        """Leave what the caller wrote."""
+
+
+@LAYERS.register("DummyData")
+class DummyData(SourceLayer):
+    """Blobs from fillers: constant ones are filled once, others before each forward pass."""
+
+    def setup(self, bottoms: Sequence[Shape]) -> None:
+        """Check how many shapes and fillers are given."""
+        p, tops = self.param.dummy_data_param, len(self.param.top)
+        if len(p.data_filler) not in (0, 1, tops):
+            raise self.error(
+                f"give no data_filler, one, or one for each of the {tops} tops (found {len(p.data_filler)})"
+            )
+        fillers = list(p.data_filler) or [pb.FillerParameter()]
+        self.fillers = fillers if len(fillers) == tops else fillers * tops
+        self.drawn = 0
+        self.seen: dict[int, tuple[Shape, int]] = {}
+
+    def reshape(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        """Return the shapes the prototxt gives, as ``shape`` or in the four legacy fields."""
+        p, tops = self.param.dummy_data_param, len(self.param.top)
+        if len(p.shape):
+            shapes = [tuple(shape.dim) for shape in p.shape]
+        else:
+            sizes = (p.num, p.channels, p.height, p.width)
+            if any(len(size) not in (1, tops) for size in sizes):
+                raise self.error(f"give num, channels, height and width once, or once for each of the {tops} tops")
+            columns = [list(size) if len(size) == tops else list(size) * tops for size in sizes]
+            shapes = list(zip(*columns, strict=True))
+        if len(shapes) not in (1, tops):
+            raise self.error(f"give one shape, or one for each of the {tops} tops (found {len(shapes)})")
+        return shapes if len(shapes) == tops else shapes * tops
+
+    def feed(self, tops: Sequence[Array], keys: Keys, indices: NDArray[np.int64]) -> None:
+        """Fill what is due."""
+        for i, (array, filler) in enumerate(zip(tops, self.fillers, strict=True)):
+            constant = filler.type == "constant"
+            state = (array.shape, array.ctypes.data)
+            if not constant or self.seen.get(i) != state:
+                fill(array, filler, (self.salt, i, 0 if constant else self.drawn), self.error)
+            self.seen[i] = state
+        self.drawn += 1

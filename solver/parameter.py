@@ -1,0 +1,86 @@
+"""Learnable parameters: views of one flat buffer, with the gradients in a second one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from batchbrew.protos import messages as pb
+from batchbrew.solver.blob import Shape, aligned_zeros
+
+Array = NDArray[Any]
+ALIGN = 16  # each parameter starts at a multiple of this many elements
+
+
+@dataclass(eq=False)
+class Parameter:
+    """One weight or bias.
+
+    ``data`` and ``grad`` have Caffe's shape and are live views; ``values``, ``grads`` are the same memory, flat.
+    ``order`` says in which order the axes lie in memory (the kernels' order).
+    """
+
+    layer: str
+    index: int
+    shape: Shape
+    order: tuple[int, ...]
+    filler: pb.FillerParameter
+    name: str = ""
+    lr_mult: float = 1.0
+    decay_mult: float = 1.0
+    local: bool = False  # differs between ranks while training (BatchNorm's running statistics)
+    start: int = -1
+    owner: Parameter | None = None  # whose memory this one uses, where shared
+
+    data: Array = None  # type: ignore[assignment]  # set by Flat.bind
+    grad: Array = None  # type: ignore[assignment]
+    values: Array = None  # type: ignore[assignment]
+    grads: Array = None  # type: ignore[assignment]
+
+    @property
+    def count(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def label(self) -> str:
+        """``layer[index]``, for messages."""
+        return f"{self.layer}[{self.index}]"
+
+    def bind(self, values: Array, grads: Array) -> None:
+        """Become views of these flat pieces."""
+        stored = tuple(self.shape[axis] for axis in self.order)
+        back = tuple(int(axis) for axis in np.argsort(self.order)) if self.order else ()
+        self.values, self.grads = values, grads
+        self.data = values.reshape(stored).transpose(back)
+        self.grad = grads.reshape(stored).transpose(back)
+
+
+class Flat:
+    """All parameters in one buffer, all gradients in another, and behind these a tail for what rides along.
+
+    ``message`` = [gradients | tail] is what one Allreduce sums.
+    """
+
+    def __init__(self, parameters: Sequence[Parameter], tail: int, dtype: DTypeLike) -> None:
+        self.parameters = list(parameters)
+        self.size = 0
+        for parameter in self.parameters:
+            parameter.start = self.size
+            self.size += -(-parameter.count // ALIGN) * ALIGN
+        self.tail = tail
+        self.values = aligned_zeros(self.size, dtype)
+        self.message = aligned_zeros(self.size + tail, dtype)
+        self.grads = self.message[: self.size]
+        for parameter in self.parameters:
+            part = slice(parameter.start, parameter.start + parameter.count)
+            parameter.bind(self.values[part], self.grads[part])
+
+    def checksum(self) -> str:
+        """Return a digest of all values, equal on ranks that hold the same bits."""
+        return hashlib.blake2b(self.values.tobytes(), digest_size=16).hexdigest()

@@ -1,0 +1,95 @@
+"""Learning-rate policies as pure functions of the number of updates done (Caffe's `iter`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import exp, inf, isfinite
+
+from batchbrew.errors import UserError
+from batchbrew.protos import messages as pb
+from batchbrew.registry import Registry
+
+Policy = Callable[[pb.SolverParameter, int], float]
+POLICIES: Registry[Policy] = Registry("lr_policy")
+
+
+def rate(solver: pb.SolverParameter, iter: int) -> float:
+    """Return the learning rate for the update that follows ``iter`` updates.
+
+    Raises UserError for an unknown policy or a setting it cannot work with.
+
+    >>> rate(pb.SolverParameter(base_lr=0.01, lr_policy="step", gamma=0.1, stepsize=100), 250)
+    0.0001
+    """
+    if not solver.lr_policy:
+        raise UserError(f"solver: lr_policy is missing (known: {', '.join(POLICIES)})")
+    try:
+        value = POLICIES.get(solver.lr_policy, "solver: ")(solver, iter)
+    except ArithmeticError:
+        value = inf
+    if not isfinite(value):
+        raise UserError(f"solver: lr_policy '{solver.lr_policy}' gives no finite rate at update {iter}")
+    return float(f"{value:.9g}")  # settings are float32: further digits would be those of their rounding
+
+
+def _gamma(solver: pb.SolverParameter) -> float:
+    if solver.gamma < 0:
+        raise UserError(
+            f"solver: gamma must not be negative for lr_policy '{solver.lr_policy}' (found {solver.gamma:g})"
+        )
+    return float(f"{solver.gamma:.9g}")
+
+
+def _stepsize(solver: pb.SolverParameter) -> int:
+    if solver.stepsize < 1:
+        raise UserError(
+            f"solver: stepsize must be at least 1 for lr_policy '{solver.lr_policy}' (found {solver.stepsize})"
+        )
+    return solver.stepsize
+
+
+@POLICIES.register("fixed")
+def fixed(solver: pb.SolverParameter, iter: int) -> float:
+    """Return base_lr."""
+    return solver.base_lr
+
+
+@POLICIES.register("step")
+def step(solver: pb.SolverParameter, iter: int) -> float:
+    """Return base_lr gamma^floor(iter / stepsize)."""
+    return float(solver.base_lr * _gamma(solver) ** (iter // _stepsize(solver)))
+
+
+@POLICIES.register("exp")
+def exponential(solver: pb.SolverParameter, iter: int) -> float:
+    """Return base_lr gamma^iter."""
+    return float(solver.base_lr * _gamma(solver) ** iter)
+
+
+@POLICIES.register("inv")
+def inverse(solver: pb.SolverParameter, iter: int) -> float:
+    """Return base_lr (1 + gamma iter)^-power."""
+    return float(solver.base_lr * (1 + _gamma(solver) * iter) ** -solver.power)
+
+
+@POLICIES.register("multistep")
+def multistep(solver: pb.SolverParameter, iter: int) -> float:
+    """Return base_lr gamma^k, k the number of stepvalues reached.
+
+    Caffe moves k on by at most one an update and so lags behind where stepvalues are consecutive; here k is pure.
+    """
+    return float(solver.base_lr * _gamma(solver) ** sum(iter >= value for value in solver.stepvalue))
+
+
+@POLICIES.register("poly")
+def poly(solver: pb.SolverParameter, iter: int) -> float:
+    """Return base_lr (1 - iter / max_iter)^power."""
+    if solver.max_iter < 1:
+        raise UserError("solver: lr_policy 'poly' needs max_iter of at least 1")
+    return float(solver.base_lr * max(0.0, 1 - iter / solver.max_iter) ** solver.power)
+
+
+@POLICIES.register("sigmoid")
+def sigmoid(solver: pb.SolverParameter, iter: int) -> float:
+    """Return base_lr / (1 + e^(-gamma (iter - stepsize)))."""
+    return solver.base_lr / (1 + exp(min(700.0, -_gamma(solver) * (iter - _stepsize(solver)))))

@@ -1,0 +1,251 @@
+"""From a net's text to connected layers: filtered, split, set up, with parameters shared and backward needs known."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from batchbrew.protos import messages as pb
+from batchbrew.solver.blob import Shape, Storage
+from batchbrew.solver.fillers import fill
+from batchbrew.solver.graph import Node, backward_needs, included, insert_splits
+from batchbrew.solver.layer import LAYERS, Layer
+from batchbrew.solver.parameter import Parameter
+
+MAX_AXES = 4
+AUTOMATIC = "(automatic)"  # begins the name of a loss's top where the prototxt names none
+
+
+@dataclass(eq=False)
+class Tensor:
+    """One bottom or top: a name, and the storages of its data and its gradient (shared by in-place layers)."""
+
+    name: str
+    data: Storage
+    diff: Storage
+    number: int
+    keeps: bool = False  # whoever wrote the data reads it again when going backward
+
+
+@dataclass
+class Wiring:
+    """The layers of one net in order, with their bottoms and tops."""
+
+    layers: list[Layer] = field(default_factory=list)
+    bottoms: list[list[Tensor]] = field(default_factory=list)
+    tops: list[list[Tensor]] = field(default_factory=list)
+    runs: list[bool] = field(default_factory=list)  # which layers run backward
+    needs: list[list[bool]] = field(default_factory=list)  # for which bottoms
+    tensors: dict[str, Tensor] = field(default_factory=dict)  # the last one of each name
+    shapes: list[Shape] = field(default_factory=list)  # by tensor number, for the batch size of the prototxt
+    outputs: list[str] = field(default_factory=list)
+    weights: dict[int, float] = field(default_factory=dict)  # loss weight by tensor number
+    written: set[int] = field(default_factory=set)  # tensors that the caller writes
+
+
+def wire(
+    param: pb.NetParameter, state: pb.NetState, where: Sequence[str], dtype: DTypeLike, bind: Callable[[Layer], None]
+) -> Wiring:
+    """Return the connected layers of ``param`` in ``state``; ``bind(layer)`` attaches what a layer needs from outside.
+
+    ``where`` holds the ``file:line:col: `` of each layer. Raises UserError naming place and layer.
+    """
+    kept = [i for i, layer in enumerate(param.layer) if included(layer, state, where[i])]
+    layers, places = insert_splits([param.layer[i] for i in kept], [where[i] for i in kept])
+    net = Wiring()
+    free: dict[str, Tensor] = {}
+    for number, (layer_param, place) in enumerate(zip(layers, places, strict=True)):
+        if not layer_param.HasField("phase"):
+            layer_param.phase = state.phase
+        layer = LAYERS.get(layer_param.type, f"{place}layer '{layer_param.name}': ")(
+            layer_param, layer_param.phase, place
+        )
+        layer.salt = number + 16
+        _check_counts(layer)
+        bottoms = [free.pop(name) for name in layer_param.bottom]
+        bind(layer)
+        layer.setup([net.shapes[b.number] for b in bottoms])
+        shapes = layer.reshape([net.shapes[b.number] for b in bottoms])
+        tops = _tops(net, layer, bottoms, shapes, dtype)
+        net.layers.append(layer)
+        net.bottoms.append(bottoms)
+        net.tops.append(tops)
+        for tensor in tops:
+            net.tensors[tensor.name] = free[tensor.name] = tensor
+        if layer.type == "Input":
+            net.written.update(top.number for top in tops)
+        _weigh(net, layer, tops)
+        for i, bottom in enumerate(bottoms):
+            bottom.data.widen(layer.borders(i))
+        for i, top in enumerate(tops):
+            top.diff.widen(layer.diff_borders(i))
+    net.outputs = sorted(name for name in free if not name.startswith(AUTOMATIC))
+    net.runs, net.needs = backward_needs([_node(net, i) for i in range(len(net.layers))], param.force_backward)
+    return net
+
+
+def _check_counts(layer: Layer) -> None:
+    counts = (
+        (layer.bottoms, len(layer.param.bottom), "bottom", "as input"),
+        (layer.tops, len(layer.param.top), "top", "as output"),
+    )
+    for (least, most), found, what, role in counts:
+        need = least if not (what == "top" and layer.loss) else 0
+        if need <= found and (most is None or found <= most):
+            continue
+        wanted = f"{least}" if most == least else f"at least {least}" if most is None else f"{least} to {most}"
+        raise layer.error(f"takes {wanted} {what} blob(s) {role} (found {found})")
+
+
+def _tops(
+    net: Wiring, layer: Layer, bottoms: Sequence[Tensor], shapes: Sequence[Shape], dtype: DTypeLike
+) -> list[Tensor]:
+    """Return the tensors a layer writes: new ones, or the bottom's memory where it works in place."""
+    names = list(layer.param.top) or ([f"{AUTOMATIC} {layer.salt}"] if layer.loss else [])
+    tops = []
+    for i, (name, shape) in enumerate(zip(names, shapes, strict=True)):
+        if len(shape) > MAX_AXES:
+            raise layer.error(f"blobs of more than {MAX_AXES} axes are not supported (top '{name}' {shape})")
+        if any(size < 1 for size in shape):
+            raise layer.error(f"top '{name}' would be empty: {shape}")
+        here = i < len(bottoms) and bottoms[i].name == name
+        if not here and name in net.tensors:
+            raise layer.error(f"top blob '{name}' is produced by more than one layer")
+        data, diff = Storage(dtype), Storage(dtype)
+        keeps = layer.keeps_top
+        if here and layer.in_place and not bottoms[i].keeps:
+            data, diff = bottoms[i].data, bottoms[i].diff
+        elif here and bottoms[i].number in net.written:
+            raise layer.error(f"cannot work in place on '{name}', which the caller writes; give the top another name")
+        elif layer.type == "Split":
+            data, keeps = bottoms[0].data, True  # other readers see the same memory
+        tops.append(Tensor(name, data, diff, len(net.shapes), keeps))
+        net.shapes.append(shape)
+    return tops
+
+
+def _weigh(net: Wiring, layer: Layer, tops: Sequence[Tensor]) -> None:
+    given = list(layer.param.loss_weight)
+    if given and len(given) != len(tops):
+        raise layer.error(f"loss_weight must be left out or given once for each of the {len(tops)} tops")
+    for i, tensor in enumerate(tops):
+        weight = given[i] if given else float(layer.loss and i == 0)
+        if weight:
+            net.weights[tensor.number] = weight
+
+
+def _node(net: Wiring, i: int) -> Node:
+    layer = net.layers[i]
+    propagate = tuple(layer.param.propagate_down)
+    if propagate and len(propagate) != len(net.bottoms[i]):
+        raise layer.error(f"propagate_down must be given once for each of the {len(net.bottoms[i])} bottoms")
+    return Node(
+        bottoms=tuple(b.number for b in net.bottoms[i]),
+        tops=tuple(t.number for t in net.tops[i]),
+        learns=any(p.lr_mult for p in layer.parameters),
+        loss=any(t.number in net.weights for t in net.tops[i]),
+        propagate=propagate or None,
+        may_force=tuple(layer.may_force(j) for j in range(len(net.bottoms[i]))),
+    )
+
+
+def share_parameters(layers: Sequence[Layer]) -> list[Parameter]:
+    """Join parameters of one name and return the owners in order. Raises UserError where they do not fit."""
+    owners: list[Parameter] = []
+    named: dict[str, tuple[Layer, Parameter]] = {}
+    given: dict[tuple[str, str], float] = {}  # (name, lr_mult or decay_mult), where some layer states it
+    for layer in layers:
+        if len(layer.param.param) > len(layer.parameters):
+            raise layer.error(f"has {len(layer.param.param)} param entries for {len(layer.parameters)} parameters")
+        for parameter in layer.parameters:
+            if not parameter.name or parameter.name not in named:
+                owners.append(parameter)
+                if parameter.name:
+                    named[parameter.name] = (layer, parameter)
+                    _join_multipliers(layer, parameter, layer, parameter, given)
+                continue
+            owner_layer, owner = named[parameter.name]
+            permissive = layer.param.param[parameter.index].share_mode == pb.ParamSpec.PERMISSIVE
+            if parameter.shape != owner.shape and not (permissive and parameter.count == owner.count):
+                raise layer.error(
+                    f"shares '{parameter.name}' {owner.shape} with layer '{owner_layer.name}', but its own "
+                    f"shape is {parameter.shape}"
+                )
+            if (parameter.shape, parameter.order) != (owner.shape, owner.order):
+                _check_order(layer, parameter, owner)
+            _join_multipliers(layer, parameter, owner_layer, owner, given)
+            parameter.owner = owner
+    return owners
+
+
+def _join_multipliers(
+    layer: Layer, parameter: Parameter, owner_layer: Layer, owner: Parameter, given: dict[tuple[str, str], float]
+) -> None:
+    """Give owner and sharer the multipliers that any of the layers states; those stated must be equal."""
+    spec = layer.param.param[parameter.index]
+    for field_name in ("lr_mult", "decay_mult"):
+        key = (parameter.name, field_name)
+        if spec.HasField(field_name):
+            if given.setdefault(key, getattr(spec, field_name)) != getattr(spec, field_name):
+                raise layer.error(
+                    f"shares '{parameter.name}' with layer '{owner_layer.name}', but their {field_name} differ"
+                )
+            setattr(owner, field_name, given[key])
+        setattr(parameter, field_name, getattr(owner, field_name))
+
+
+def _check_order(layer: Layer, parameter: Parameter, owner: Parameter) -> None:
+    """Refuse to share memory where the same place would hold another element of the parameter in C order."""
+    places = [np.arange(p.count).reshape([p.shape[axis] for axis in p.order]) for p in (parameter, owner)]
+    mine, theirs = (
+        a.transpose(np.argsort(p.order)) if p.order else a for a, p in zip(places, (parameter, owner), strict=True)
+    )
+    if not np.array_equal(mine.ravel(), theirs.ravel()):
+        raise layer.error(
+            f"cannot share parameter {parameter.index} {parameter.shape} with {owner.label} {owner.shape}: their "
+            f"values lie in another order; share between layers of one type and shape"
+        )
+
+
+def fill_parameters(layers: Sequence[Layer], seed: int) -> None:
+    """Give every owned parameter its initial values, keyed by seed, layer name and index."""
+    for layer in layers:
+        key = zlib.crc32(layer.name.encode())
+        for parameter in layer.parameters:
+            if parameter.owner is None:
+                fill(parameter.data, parameter.filler, (seed % (1 << 64), key, parameter.index), layer.error)
+
+
+def adopt(layers: Sequence[Layer], other: Sequence[Layer]) -> list[Parameter]:
+    """Use the parameters of the equally named layers of another net; return those that found none."""
+    theirs: dict[str, Layer] = {}
+    for layer in other:
+        theirs.setdefault(layer.name, layer)
+    alone = []
+    for layer in layers:
+        source = theirs.get(layer.name)
+        for parameter in layer.parameters:
+            match = source.parameters[parameter.index] if source and parameter.index < len(source.parameters) else None
+            if match is None:
+                alone.append(parameter)
+            elif match.shape != parameter.shape:
+                raise layer.error(
+                    f"parameter {parameter.index} has shape {parameter.shape} here and {match.shape} in "
+                    f"the net it shares with"
+                )
+            else:
+                parameter.owner = match.owner or match
+                if parameter.order != parameter.owner.order:
+                    _check_order(layer, parameter, parameter.owner)
+    return alone
+
+
+def positions_of(param: pb.NetParameter, source: str, positions: Sequence[tuple[int, int]]) -> list[str]:
+    """Return ``source:line:col: `` for each layer, or plain ``source: `` where positions are not known."""
+    if len(positions) == len(param.layer):
+        return [f"{source}:{line}:{column}: " for line, column in positions]
+    return [f"{source}: " if source else ""] * len(param.layer)
