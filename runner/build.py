@@ -1,0 +1,94 @@
+"""From a run folder to a job: the nets, the solver and the data set of a spec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from batchbrew.errors import UserError
+from batchbrew.protos import messages as pb
+from batchbrew.protos import text
+from batchbrew.runner.folder import RunFolder
+from batchbrew.runner.job import Job
+from batchbrew.runner.overrides import apply_overrides
+from batchbrew.runner.source_files import SourceFiles, data_layer
+from batchbrew.runner.spec import RunSpec
+
+if TYPE_CHECKING:
+    from batchbrew.runner.caffe_files import CaffeFiles
+    from batchbrew.solver.load import NetFile
+
+
+@dataclass(frozen=True)
+class Built:
+    """A job, and what the head of its record says about net and data."""
+
+    job: Job
+    solver_param: pb.SolverParameter
+    net: dict[str, Any]
+    dataset: dict[str, Any]
+    caffe_files: CaffeFiles | None = None
+
+
+def build(folder: RunFolder, spec: RunSpec) -> Built:
+    """Build the job of ``spec`` from the prototxt copies in ``folder``; UserError where files or data do not fit."""
+    from batchbrew.solver import load
+
+    solver_param = text.read(folder.path / "solver.prototxt", pb.SolverParameter)
+    train_file = load.read_net_file(folder.path / "net.prototxt")
+    own_test = folder.path / "test_net.prototxt"
+    test_file = load.read_net_file(own_test) if own_test.exists() else train_file
+    return _assemble(spec, solver_param, train_file, test_file, "")
+
+
+def validate(sources: SourceFiles, spec: RunSpec) -> dict[str, Any]:
+    """Build nets and solver once from the user's own files, so that mistakes are named there; return the net's facts.
+
+    UserError for whatever does not fit.
+    """
+    from batchbrew.solver import load
+
+    solver_param = pb.SolverParameter()
+    solver_param.CopyFrom(sources.solver)
+    train_file, test_file = (load.solver_net(solver_param, sources.solver_path, p) for p in (pb.TRAIN, pb.TEST))
+    return _assemble(spec, solver_param, train_file, test_file, f"{sources.solver_path}: ").net
+
+
+def _assemble(
+    spec: RunSpec, solver_param: pb.SolverParameter, train_file: NetFile, test_file: NetFile, where: str
+) -> Built:
+    from batchbrew.runner.caffe_files import CaffeFiles
+    from batchbrew.solver.data import dataset
+    from batchbrew.solver.solvers import make_solver
+
+    data = dataset.open_dataset(Path(spec.data))
+    if data.digest != spec.data_digest:
+        raise UserError(f"{spec.data}: has changed since the run was planned: make it again, or plan the study afresh")
+    apply_overrides(solver_param, spec.solver_overrides)
+    net = train_file.build(pb.TRAIN, data=data.train, seed=spec.seed)
+    test_net = None
+    if spec.test_samples and data_layer(test_file.param, pb.TEST) is not None:
+        test_net = test_file.build(pb.TEST, data=data.test, seed=spec.seed, share=net)
+    solver = make_solver(solver_param, net, where)
+    files = CaffeFiles(net, solver, solver_param.snapshot_format == pb.SolverParameter.HDF5)
+    about_data = {"name": data.name, "train": len(data.train), "test": len(data.test), "digest": data.digest}
+    return Built(Job(spec, net, solver, test_net), solver_param, describe_net(net), about_data, files)
+
+
+def describe_net(net: Any) -> dict[str, Any]:
+    """Return name, sizes and the layer table of a net as JSON values."""
+    columns = ("type", "name", "shape", "parameters", "mflop")
+    return {
+        "name": net.name,
+        "parameters": net.parameters,
+        "flops_per_sample": net.flops_per_sample,
+        "layers": [{name: getattr(row, name) for name in columns} for row in net.table()],
+    }
+
+
+def statistics_batch(job: Job, nodes: int) -> dict[str, Any] | None:
+    """Return which layers take statistics over how many samples at once, None if the cut of the batch is exact."""
+    if not job.net.whole_batch:
+        return None
+    return {"layers": job.net.whole_batch, "batch": job.shares(nodes)[0] // job.spec.accumulate}

@@ -1,0 +1,137 @@
+"""The ranks of a job: a thin wrapper of an mpi4py communicator, and a world of one rank that needs no MPI."""
+
+from __future__ import annotations
+
+import os
+import socket
+from abc import ABC, abstractmethod
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+# Set in every rank by Open MPI, by PMI (MPICH, Intel MPI, srun --mpi=pmi2) and by PMIx launchers (srun --mpi=pmix).
+_MPI_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "PMI_RANK", "MV2_COMM_WORLD_SIZE")
+
+
+class World(ABC):
+    """The ranks that run one job. Every method but ``abort`` is collective: all ranks call it, in the same order."""
+
+    rank: int
+    size: int
+
+    @property
+    def host(self) -> str:
+        """Return the name of the machine this rank runs on."""
+        return socket.gethostname()
+
+    @abstractmethod
+    def allreduce_sum(self, buffer: NDArray[Any]) -> None:
+        """Replace ``buffer`` on every rank by its sum over the ranks, in place."""
+
+    @abstractmethod
+    def bcast(self, value: T) -> T:
+        """Return rank 0's ``value`` on every rank."""
+
+    @abstractmethod
+    def bcast_array(self, buffer: NDArray[Any]) -> None:
+        """Overwrite ``buffer`` on every rank with rank 0's."""
+
+    @abstractmethod
+    def gather(self, value: T) -> list[T]:
+        """Return the ranks' values in rank order on rank 0, an empty list elsewhere."""
+
+    @abstractmethod
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+
+    @abstractmethod
+    def abort(self, code: int) -> None:
+        """End all ranks at once with exit code ``code``."""
+
+    def allreduce_mean(self, buffer: NDArray[Any]) -> None:
+        """Replace ``buffer`` on every rank by its mean over the ranks, in place."""
+        if self.size > 1:
+            self.allreduce_sum(buffer)
+            np.divide(buffer, self.size, out=buffer, casting="unsafe")
+
+
+class OneRank(World):
+    """A world of one rank: every collective is the identity.
+
+    >>> OneRank().gather("x")
+    ['x']
+    """
+
+    rank = 0
+    size = 1
+
+    def allreduce_sum(self, buffer: NDArray[Any]) -> None:
+        """Leave ``buffer`` as it is."""
+
+    def bcast(self, value: T) -> T:
+        """Return ``value``."""
+        return value
+
+    def bcast_array(self, buffer: NDArray[Any]) -> None:
+        """Leave ``buffer`` as it is."""
+
+    def gather(self, value: T) -> list[T]:
+        """Return ``[value]``."""
+        return [value]
+
+    def barrier(self) -> None:
+        """Return at once."""
+
+    def abort(self, code: int) -> None:
+        """End the process."""
+        raise SystemExit(code)
+
+
+class MpiWorld(World):
+    """The ranks of an mpi4py communicator (by default COMM_WORLD)."""
+
+    def __init__(self, comm: Any = None) -> None:
+        from mpi4py import MPI
+
+        self._mpi = MPI
+        self.comm = MPI.COMM_WORLD if comm is None else comm
+        self.rank = self.comm.Get_rank()
+        self.size = self.comm.Get_size()
+
+    def allreduce_sum(self, buffer: NDArray[Any]) -> None:
+        """Run one Allreduce in place."""
+        self.comm.Allreduce(self._mpi.IN_PLACE, buffer, op=self._mpi.SUM)
+
+    def bcast(self, value: T) -> T:
+        """Broadcast a Python value from rank 0."""
+        result: T = self.comm.bcast(value, root=0)
+        return result
+
+    def bcast_array(self, buffer: NDArray[Any]) -> None:
+        """Broadcast a buffer from rank 0 without copying it."""
+        self.comm.Bcast(buffer, root=0)
+
+    def gather(self, value: T) -> list[T]:
+        """Gather Python values on rank 0."""
+        return self.comm.gather(value, root=0) or []
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        self.comm.Barrier()
+
+    def abort(self, code: int) -> None:
+        """Call MPI_Abort."""
+        self.comm.Abort(code)
+
+
+def under_mpi() -> bool:
+    """Return whether an MPI launcher started this process."""
+    return any(name in os.environ for name in _MPI_VARIABLES)
+
+
+def find_world() -> World:
+    """Return the world this process was started in; MPI is initialised only if a launcher started it."""
+    return MpiWorld() if under_mpi() else OneRank()
