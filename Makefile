@@ -1,0 +1,51 @@
+# batchbrew: `make study` runs the main job, `make test` the tests; both set everything up first.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+OUT    ?= studies/quick_start
+PYTEST ?= -q
+
+.DEFAULT_GOAL := help
+.PHONY: help setup study test test-mpi lint type format build bench report clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.ready: constraints.txt pyproject.toml setup.py $(wildcard solver/kernels/*.c solver/kernels/*.h solver/kernels/*.pyx)
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh tools/setup.sh
+	@touch $@
+
+setup: $(VENV)/.ready ## make .venv: pinned packages, MPI from wheels, compiled kernels
+
+study: setup ## run the quick-start study on generated data and write its report (OUT=folder)
+	@$(BIN)/batchbrew study run netdefs/studies/quick_start.yaml --out $(OUT)
+
+report: setup ## write the report of a study again (OUT=folder)
+	@$(BIN)/batchbrew report $(OUT)
+
+test: setup ## run all tests, with type check and lint
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/pytest $(PYTEST)
+
+test-mpi: setup ## run only the tests that start MPI ranks
+	@$(BIN)/pytest $(PYTEST) -m mpi
+
+lint: setup ## check style
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+type: setup ## check types
+	@$(BIN)/mypy
+
+format: setup ## format the code
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+bench: setup ## measure the engine's training throughput
+	@$(BIN)/python benchmarks/throughput.py
+
+build: setup ## make wheel and sdist in dist/
+	@$(BIN)/python -m build
+
+clean: ## remove everything that was made
+	rm -rf $(VENV) build dist *.egg-info src/*.egg-info solver/kernels/*.so solver/kernels/_compiled.c
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
