@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from batchbrew.errors import UserError
@@ -67,6 +68,7 @@ def _assemble(
         raise UserError(f"{spec.data}: has changed since the run was planned: make it again, or plan the study afresh")
     apply_overrides(solver_param, spec.solver_overrides)
     net = train_file.build(pb.TRAIN, data=data.train, seed=spec.seed)
+    net.clock = perf_counter
     test_net = None
     if spec.test_samples and data_layer(test_file.param, pb.TEST) is not None:
         test_net = test_file.build(pb.TEST, data=data.test, seed=spec.seed, share=net)

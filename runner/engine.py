@@ -31,7 +31,13 @@ class Flat(Protocol):
 
 
 class NetLike(Protocol):
-    """A net that yields sums over samples."""
+    """A net that yields sums over samples.
+
+    ``fed_seconds`` is what reading and transforming samples took so far, by ``clock``, which the caller sets.
+    """
+
+    clock: Callable[[], float]
+    fed_seconds: float
 
     @property
     def flat(self) -> Flat:

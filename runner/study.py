@@ -12,6 +12,7 @@ from batchbrew.errors import UserError
 from batchbrew.runner.source_files import SourceFiles, read_sources
 from batchbrew.runner.spec import Metric, Plateau, RunSpec, Stop, digest, read_spec
 from batchbrew.runner.study_file import Grid, LearningRate, Length, StrategyChoice, StudyFile, Target
+from batchbrew.solver.schedules import number
 
 __all__ = [
     "Grid", "LearningRate", "Length", "Metric", "Plateau", "RunSpec", "Stop", "StrategyChoice", "Study", "StudyFile",
@@ -117,7 +118,7 @@ def describe(sources: SourceFiles, overrides: dict[str, Any]) -> dict[str, Any]:
         "train_samples": sources.data.train,
         "test_samples": sources.data.test,
         "solver_overrides": overrides,
-        "base_lr": float(f"{overrides.get('base_lr', sources.solver.base_lr):.7g}"),
+        "base_lr": number(overrides.get("base_lr", sources.solver.base_lr)),
         "schedule_batch": sources.schedule_batch,
     }
 

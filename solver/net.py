@@ -65,6 +65,7 @@ class Net:
                 f"{where or 'net'}: is in an old format (layers, input); only 'layer' entries are read so far"
             )
         self._data = data
+        self._source: str | None = None  # what the first Data layer names
         state = pb.NetState()
         state.CopyFrom(param.state)
         state.phase = phase
@@ -84,11 +85,17 @@ class Net:
         self._prepare = prepare_program(self._net, self.kernels, self._builder(True, 0))
         self._stale = True
         self._cursor = 0
+        self.clock: Callable[[], float] = lambda: 0.0  # the caller's; a net reads no clock of its own
+        self.fed_seconds = 0.0  # what reading and transforming samples took so far, by that clock
 
     def _bind(self, layer: Layer) -> None:
         if isinstance(layer, Data):
+            source_name = layer.param.data_param.source
+            if self._source not in (None, source_name):
+                raise layer.error(f"a net takes its samples from one data set: '{self._source}' or '{source_name}'")
+            self._source = source_name
             if self._data is None:
-                source = dataset.resolve(layer.param.data_param.source)
+                source = dataset.resolve(source_name)
                 self._data = source.train if self.phase == pb.TRAIN else source.test
             layer.bind(self._data, self.seed)
 
@@ -216,7 +223,9 @@ class Net:
         self.sums[-1] += len(indices)
         for piece in np.array_split(indices, pieces) if len(indices) else ():
             compiled = self._compiled(len(piece), sums=True, backward=backward)
+            begin = self.clock()
             self._feed(compiled, sample_keys(self.seed, epoch, piece), piece)
+            self.fed_seconds += self.clock() - begin
             compiled.program.run()
 
     def _feed(self, compiled: Compiled, keys: Keys, indices: NDArray[np.int64]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import exp, inf, isfinite
 
+import numpy as np
+
 from batchbrew.errors import UserError
 from batchbrew.protos import messages as pb
 from batchbrew.registry import Registry
@@ -24,12 +26,21 @@ def rate(solver: pb.SolverParameter, iter: int) -> float:
     if not solver.lr_policy:
         raise UserError(f"solver: lr_policy is missing (known: {', '.join(POLICIES)})")
     try:
-        value = POLICIES.get(solver.lr_policy, "solver: ")(solver, iter)
+        value = float(POLICIES.get(solver.lr_policy, "solver: ")(solver, iter))
     except ArithmeticError:
         value = inf
     if not isfinite(value):
         raise UserError(f"solver: lr_policy '{solver.lr_policy}' gives no finite rate at update {iter}")
-    return float(f"{value:.9g}")  # settings are float32: further digits would be those of their rounding
+    return float(f"{value:.12g}")  # 0.0001, not 0.00010000000000000002
+
+
+def number(value: float) -> float:
+    """Return a float32 setting as the number that was written: 0.1, not 0.10000000149.
+
+    >>> number(pb.SolverParameter(base_lr=0.1).base_lr)
+    0.1
+    """
+    return float(str(np.float32(value)))
 
 
 def _gamma(solver: pb.SolverParameter) -> float:
@@ -37,7 +48,7 @@ def _gamma(solver: pb.SolverParameter) -> float:
         raise UserError(
             f"solver: gamma must not be negative for lr_policy '{solver.lr_policy}' (found {solver.gamma:g})"
         )
-    return float(f"{solver.gamma:.9g}")
+    return number(solver.gamma)
 
 
 def _stepsize(solver: pb.SolverParameter) -> int:
@@ -51,25 +62,25 @@ def _stepsize(solver: pb.SolverParameter) -> int:
 @POLICIES.register("fixed")
 def fixed(solver: pb.SolverParameter, iter: int) -> float:
     """Return base_lr."""
-    return solver.base_lr
+    return number(solver.base_lr)
 
 
 @POLICIES.register("step")
 def step(solver: pb.SolverParameter, iter: int) -> float:
     """Return base_lr gamma^floor(iter / stepsize)."""
-    return float(solver.base_lr * _gamma(solver) ** (iter // _stepsize(solver)))
+    return float(number(solver.base_lr) * _gamma(solver) ** (iter // _stepsize(solver)))
 
 
 @POLICIES.register("exp")
 def exponential(solver: pb.SolverParameter, iter: int) -> float:
     """Return base_lr gamma^iter."""
-    return float(solver.base_lr * _gamma(solver) ** iter)
+    return float(number(solver.base_lr) * _gamma(solver) ** iter)
 
 
 @POLICIES.register("inv")
 def inverse(solver: pb.SolverParameter, iter: int) -> float:
     """Return base_lr (1 + gamma iter)^-power."""
-    return float(solver.base_lr * (1 + _gamma(solver) * iter) ** -solver.power)
+    return float(number(solver.base_lr) * (1 + _gamma(solver) * iter) ** -number(solver.power))
 
 
 @POLICIES.register("multistep")
@@ -78,7 +89,7 @@ def multistep(solver: pb.SolverParameter, iter: int) -> float:
 
     Caffe moves k on by at most one an update and so lags behind where stepvalues are consecutive; here k is pure.
     """
-    return float(solver.base_lr * _gamma(solver) ** sum(iter >= value for value in solver.stepvalue))
+    return float(number(solver.base_lr) * _gamma(solver) ** sum(iter >= value for value in solver.stepvalue))
 
 
 @POLICIES.register("poly")
@@ -86,10 +97,10 @@ def poly(solver: pb.SolverParameter, iter: int) -> float:
     """Return base_lr (1 - iter / max_iter)^power."""
     if solver.max_iter < 1:
         raise UserError("solver: lr_policy 'poly' needs max_iter of at least 1")
-    return float(solver.base_lr * max(0.0, 1 - iter / solver.max_iter) ** solver.power)
+    return float(number(solver.base_lr) * max(0.0, 1 - iter / solver.max_iter) ** number(solver.power))
 
 
 @POLICIES.register("sigmoid")
 def sigmoid(solver: pb.SolverParameter, iter: int) -> float:
     """Return base_lr / (1 + e^(-gamma (iter - stepsize)))."""
-    return solver.base_lr / (1 + exp(min(700.0, -_gamma(solver) * (iter - _stepsize(solver)))))
+    return number(solver.base_lr) / (1 + exp(min(700.0, -_gamma(solver) * (iter - _stepsize(solver)))))

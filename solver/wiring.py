@@ -113,8 +113,8 @@ def _tops(
         if any(size < 1 for size in shape):
             raise layer.error(f"top '{name}' would be empty: {shape}")
         here = i < len(bottoms) and bottoms[i].name == name
-        if not here and name in net.tensors:
-            raise layer.error(f"top blob '{name}' is produced by more than one layer")
+        if (not here and name in net.tensors) or name in names[:i]:
+            raise layer.error(f"top blob '{name}' is produced more than once")
         data, diff = Storage(dtype), Storage(dtype)
         keeps = layer.keeps_top
         if here and layer.in_place and not bottoms[i].keeps:

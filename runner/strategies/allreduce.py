@@ -41,10 +41,12 @@ class Allreduce(Strategy):
             parts = _cut_parts(job, job.samples + offset, pieces)
             row[_DATA] = perf_counter()
             job.net.zero_sums()
+            fed = job.net.fed_seconds
             for epoch, indices in parts:
                 job.net.accumulate(indices, epoch)
             job.net.pack_tail()
             row[_COMPUTE] = perf_counter()
+            row[_DATA] += job.net.fed_seconds - fed
             nodes.world.allreduce_sum(job.net.flat.message)
             row[_REDUCE] = perf_counter()
             job.net.unpack_tail()

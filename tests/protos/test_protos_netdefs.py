@@ -92,7 +92,7 @@ def test_solver_fits_its_net(path):
     solver = text.read(path, pb.SolverParameter)
     net = text.read(FOLDER / solver.net, pb.NetParameter)
     data = {layer.include[0].phase: layer.data_param for layer in net.layer if layer.type == "Data"}
-    test_samples = {"cifar10": 10_000, "mnist": 10_000, "generated": 2_000}[data[pb.TEST].source]
+    test_samples = {"cifar10": 10_000, "mnist": 10_000, "generated": 1_000}[data[pb.TEST].source]
     assert list(solver.test_iter) == [test_samples // data[pb.TEST].batch_size]
     assert solver.lr_policy in ("fixed", "step", "inv")
     assert solver.base_lr > 0

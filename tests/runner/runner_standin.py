@@ -54,6 +54,7 @@ class Net:
         self.flat = share.flat if share else Flat(CLASSES * INPUTS)
         if share is None:
             self.flat.values[:] = np.random.default_rng(seed).normal(scale=0.1, size=self.flat.size)
+        self.clock, self.fed_seconds = time.perf_counter, 0.0
         self.statistics = {name: np.zeros(2) for name in NAMES}
         self.update = 0
         kind, _, where = os.environ.get("BREW_FAULT", "").partition(":")

@@ -23,17 +23,17 @@ from batchbrew.solver.data.sources.base import SOURCES, Raw, Source
 
 # ---- difficulty: every number that shapes the pictures. Parts of 256 are weights (256 = 1). -------------------------
 SEED = 2014
-TRAIN, TEST = 10_000, 2_000  # samples
+TRAIN, TEST = 10_000, 1_000  # samples
 CLASSES = 10
 SIZE = 32  # rows and columns of a picture
 VARIANTS = 2  # patterns a class
 CELLS = 4  # a pattern is a grid of CELLS x CELLS random colours, smoothed
 STRENGTH = 48  # standard deviation of a pattern in grey levels
 SHIFT = 16  # a pattern is moved by 0 ... SHIFT-1 pixels along each axis (around the edge)
-CONTRAST = (96, 256)  # weight of the class's own pattern, drawn evenly between the two
-DISTRACTION = (0, 224)  # weight of a pattern of another class
+CONTRAST = (160, 256)  # weight of the class's own pattern, drawn evenly between the two
+DISTRACTION = (0, 136)  # weight of a pattern of another class
 CAST = 24  # largest shift of a whole colour channel, in grey levels
-NOISE = (40, 80)  # weight of the noise, whose standard deviation at 256 is 148 grey levels
+NOISE = (24, 64)  # weight of the noise, whose standard deviation at 256 is 148 grey levels
 # ---------------------------------------------------------------------------------------------------------------------
 
 BLOCK = 500  # pictures a step, for the memory; of no effect on the result
