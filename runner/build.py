@@ -40,11 +40,13 @@ def build(folder: RunFolder, spec: RunSpec) -> Built:
     train_file = load.read_net_file(folder.path / "net.prototxt")
     own_test = folder.path / "test_net.prototxt"
     test_file = load.read_net_file(own_test) if own_test.exists() else train_file
+    train_file = load.in_state(train_file, solver_param, pb.TRAIN)
+    test_file = load.in_state(test_file, solver_param, pb.TEST)
     return _assemble(spec, solver_param, train_file, test_file, "")
 
 
-def validate(sources: SourceFiles, spec: RunSpec) -> dict[str, Any]:
-    """Build nets and solver once from the user's own files, so that mistakes are named there; return the net's facts.
+def validate(sources: SourceFiles, spec: RunSpec) -> Built:
+    """Build the job once from the user's own files, so that mistakes are named there.
 
     UserError for whatever does not fit.
     """
@@ -53,7 +55,7 @@ def validate(sources: SourceFiles, spec: RunSpec) -> dict[str, Any]:
     solver_param = pb.SolverParameter()
     solver_param.CopyFrom(sources.solver)
     train_file, test_file = (load.solver_net(solver_param, sources.solver_path, p) for p in (pb.TRAIN, pb.TEST))
-    return _assemble(spec, solver_param, train_file, test_file, f"{sources.solver_path}: ").net
+    return _assemble(spec, solver_param, train_file, test_file, f"{sources.solver_path}: ")
 
 
 def _assemble(

@@ -32,6 +32,7 @@ class TrainOptions:
     max_updates: int | None = None
     epochs: float | None = None
     seconds: float | None = None
+    checkpoint_every: int | None = None
     oversubscribe: bool = False
     shuffle: bool = True
 
@@ -73,7 +74,7 @@ def plan_train(options: TrainOptions) -> TrainPlan:
         stop=_stop(options, sources, batch),
         evaluate_every_samples=solver.test_interval * own or None,
         evaluate_first=solver.test_initialization,
-        checkpoint_every_samples=sources.data.train,
+        checkpoint_every_samples=options.checkpoint_every * batch if options.checkpoint_every else sources.data.train,
         snapshot_every_updates=max(1, round(every * own / batch)) if every else None,
         snapshot_after_train=wanted and solver.snapshot_after_train,
         snapshot_prefix=snapshot_prefix(sources) if wanted else None,

@@ -124,7 +124,9 @@ class RunSpec(Config):
     @property
     def comparable(self) -> str:
         """Return the hash of everything that must be equal for a ratio of two runs to mean something."""
-        return _short(self._fields(_LABELS | _VARIED), 16)
+        fields = self._fields(_LABELS | _VARIED)
+        del fields["stop"]["updates"]  # the same limit in samples is another number of updates at another batch
+        return _short(fields, 16)
 
     @property
     def trajectory(self) -> dict[str, Any]:

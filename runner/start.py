@@ -34,7 +34,7 @@ def take_up(folder: RunFolder, built: Built, world: World) -> Start:
             if own is not None:
                 checkpoint.restore(built.job, *own)
             else:
-                _begin(built)
+                begin(built)
         except UserError as error:
             problem = error
     if world.bcast(str(problem) if problem is not None else None) is not None:
@@ -52,8 +52,8 @@ def hand_out(job: Job, world: World) -> None:
     job.solver.iter, job.samples = world.bcast((job.solver.iter, job.samples))
 
 
-def _begin(built: Built) -> None:
-    """Take up the snapshot or the weights the spec names, on rank 0."""
+def begin(built: Built) -> None:
+    """Take up the snapshot or the weights the spec names (on one rank); UserError where they do not fit."""
     spec, job, files = built.job.spec, built.job, built.caffe_files
     if spec.start is None:
         return

@@ -66,7 +66,7 @@ class Layer(ABC):
     * ``backward(build, bottom, top, needed)``: the same for ``bottom[i].diff`` (overwritten) where ``needed[i]``, and
       the parameters' ``grad`` (added to) where ``self.learns(i)``.
 
-    A kernel is one function in ``solver/kernels/reference.py`` and one of the same name in C; what existing kernels
+    A kernel is one function in ``solver/kernels/reference/`` and one of the same name in C; what existing kernels
     compute needs no new one. Example, a layer that doubles::
 
         @LAYERS.register("Double")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +54,29 @@ def solver_net(solver: pb.SolverParameter, solver_path: Path | str, phase: int) 
             f"{solver_path}: needs exactly one of net, net_param, train_net, train_net_param "
             f"(found {', '.join(given) or 'none'})"
         )
+    return in_state(_net_of(solver, solver_path, phase, given[0]), solver, phase)
+
+
+def in_state(file: NetFile, solver: pb.SolverParameter, phase: int) -> NetFile:
+    """Return ``file`` with the solver's train_state, or first test_state, merged into the net's own state."""
+    param = pb.NetParameter()
+    param.CopyFrom(file.param)
+    if phase == pb.TRAIN:
+        param.state.MergeFrom(solver.train_state)
+    elif len(solver.test_state):
+        param.state.MergeFrom(solver.test_state[0])
+    return replace(file, param=param)
+
+
+def _net_of(solver: pb.SolverParameter, solver_path: Path | str, phase: int, name: str) -> NetFile:
     if phase == pb.TEST and len(solver.test_net):
         return read_net_file(find_file(solver.test_net[0], solver_path, "test_net"))
     if phase == pb.TEST and len(solver.test_net_param):
         return NetFile(solver.test_net_param[0], str(solver_path), ())
-    value = getattr(solver, given[0])
-    if given[0].endswith("_param"):
+    value = getattr(solver, name)
+    if name.endswith("_param"):
         return NetFile(value, str(solver_path), ())
-    return read_net_file(find_file(value, solver_path, given[0]))
+    return read_net_file(find_file(value, solver_path, name))
 
 
 def find_file(name: str, beside: Path | str, what: str) -> Path:

@@ -17,6 +17,7 @@ from batchbrew.solver.data import dataset
 from batchbrew.solver.data.keys import Keys, sample_keys
 from batchbrew.solver.data.part import Part
 from batchbrew.solver.kernels import choose
+from batchbrew.solver.labels import check_labels
 from batchbrew.solver.layer import Builder, Layer
 from batchbrew.solver.layers.losses import Loss
 from batchbrew.solver.layers.sources import Data
@@ -76,6 +77,7 @@ class Net:
         self.layers: list[Layer] = self._net.layers
         self.outputs: list[str] = self._net.outputs
         self.whole_batch = [layer.name for layer in self.layers if layer.whole_batch]
+        check_labels(self._net)
         self._number_statistics()
         self._place_parameters(share)
         fits = int(CHUNK_BYTES / max(activation_bytes(self._net), 1.0))

@@ -64,6 +64,9 @@ class Parameter:
 class Flat:
     """All parameters in one buffer, all gradients in another, and behind these a tail for what rides along.
 
+    Gradients are sums in float64: rounding then hardly depends on how samples are spread over chunks, shares and ranks,
+    which a training run would amplify (a pooling maximum that flips) until trajectories differ.
+
     ``message`` = [gradients | tail] is what one Allreduce sums.
     """
 
@@ -75,7 +78,7 @@ class Flat:
             self.size += -(-parameter.count // ALIGN) * ALIGN
         self.tail = tail
         self.values = aligned_zeros(self.size, dtype)
-        self.message = aligned_zeros(self.size + tail, dtype)
+        self.message = aligned_zeros(self.size + tail, np.float64)
         self.grads = self.message[: self.size]
         for parameter in self.parameters:
             part = slice(parameter.start, parameter.start + parameter.count)

@@ -1,4 +1,5 @@
 /* What one operation of a compiled program is: a kernel, up to 8 strided float32/int32 arrays, integers and numbers.
+ * Gradients of parameters are sums in doubles; everything else is float32, int32 or uint64.
  * Arrays arrive as NumPy views: 4-D ones are indexed (n, c, h, w) but lie in memory as n, h, w, c, possibly with a
  * zero border around the picture; all others lie in C order. Strides count elements. */
 #ifndef BREW_H
@@ -36,6 +37,7 @@ extern const brew_entry brew_table_avx2[];
 extern const brew_entry brew_table_baseline[];
 
 #define F(k) ((float *)op->a[k].data)
+#define F64(k) ((double *)op->a[k].data)
 #define I32(k) ((int32_t *)op->a[k].data)
 #define U64(k) ((uint64_t *)op->a[k].data)
 #define SIZE(k, d) (op->a[k].size[d])

@@ -18,7 +18,7 @@ static void conv_forward(const brew_op *op) {
         boff[t] = (r * kw + q) * cin * ldb;
     }
     gemm_args g = {.nb = taps, .k = row_taps ? kw * cin : cin, .aoff = aoff, .boff = boff, .am = sw * xw, .ak = 1,
-                   .ldb = ldb, .ldc = STRIDE(3, 3), .mode = F(2) ? GEMM_BIAS : GEMM_SET};
+                   .ldb = ldb, .c = F(3), .ldc = STRIDE(3, 3), .mode = F(2) ? GEMM_BIAS : GEMM_SET};
     for (int64_t i = 0; i < n; i++)
         for (int64_t p = 0; p < group; p++)
             for (int64_t col = 0; col < cout; col += 2 * VL)
@@ -26,11 +26,11 @@ static void conv_forward(const brew_op *op) {
                     const int64_t at = p * cout + col;
                     gemm_block(ow, BREW_MIN(cout - col, 2 * VL), &g,
                                F(0) + i * STRIDE(0, 0) + (r * sh - ph) * xh - pw * xw + p * cin, F(1) + at,
-                               F(3) + i * STRIDE(3, 0) + r * STRIDE(3, 2) + at, F(2) ? F(2) + at : 0);
+                               i * STRIDE(3, 0) + r * STRIDE(3, 2) + at, F(2) ? F(2) + at : 0);
                 }
 }
 
-/* dw += x (*) dy. a: x, dy, dw; i as in conv_forward. The sum runs over images and output pixels. */
+/* dw += x (*) dy, in doubles. a: x, dy, dw; i as in conv_forward. The sum runs over images and output pixels. */
 static void conv_backward_weight(const brew_op *op) {
     const int64_t sh = op->i[0], sw = op->i[1], ph = op->i[2], pw = op->i[3], dh = op->i[4], dw = op->i[5];
     const int64_t group = op->i[6], n = SIZE(0, 0), oh = SIZE(1, 2), ow = SIZE(1, 3);
@@ -46,14 +46,13 @@ static void conv_backward_weight(const brew_op *op) {
     for (int64_t i = 0; i < n; i++)
         for (int64_t first = 0; first < oh; first += block) {
             gemm_args g = {.nb = BREW_MIN(block, oh - first), .k = ow, .aoff = aoff, .boff = boff, .am = 1, .ak = sw * xw,
-                           .ldb = STRIDE(1, 3), .ldc = ldc, .mode = GEMM_ADD};
+                           .ldb = STRIDE(1, 3), .sum = F64(2), .ldc = ldc, .mode = GEMM_ADD};
             for (int64_t p = 0; p < group; p++)
                 for (int64_t t = 0; t < taps; t++) {
                     const int64_t r = row_taps ? t : t / kw, q = row_taps ? 0 : t % kw;
                     g.a = F(0) + i * STRIDE(0, 0) + (first * sh + r * dh - ph) * xh + (q * dw - pw) * xw + p * cin;
                     g.b = F(1) + i * STRIDE(1, 0) + first * STRIDE(1, 2) + p * cout;
-                    g.c = F(2) + (r * kw + q) * cin * ldc + p * cout;
-                    gemm(row_taps ? kw * cin : cin, cout, &g);
+                    gemm(row_taps ? kw * cin : cin, cout, &g, (r * kw + q) * cin * ldc + p * cout);
                 }
         }
 }

@@ -6,16 +6,28 @@ static void dense_forward(const brew_op *op) {
     const gemm_args g = {.nb = 1, .k = SIZE(0, 1), .aoff = &zero, .boff = &zero, .a = F(0), .b = F(1),
                          .am = STRIDE(0, 0), .ak = 1, .ldb = STRIDE(1, 1), .c = F(3), .ldc = STRIDE(3, 0),
                          .mode = F(2) ? GEMM_BIAS : GEMM_SET, .bias = F(2)};
-    gemm(SIZE(0, 0), SIZE(1, 0), &g);
+    gemm(SIZE(0, 0), SIZE(1, 0), &g, 0);
 }
 
-/* dw += dy^T x. a: x (m, k), dy (m, n), dw (n, k) stored [k][n]. */
+/* dw += dy^T x, in doubles: the product of two floats is exact in a double, so the sum over samples hardly depends on
+ * how a batch is cut. a: x (m, k), dy (m, n), dw (n, k) stored [k][n]. */
 static void dense_backward_weight(const brew_op *op) {
-    const int64_t zero = 0;
-    const gemm_args g = {.nb = 1, .k = SIZE(0, 0), .aoff = &zero, .boff = &zero, .a = F(0), .b = F(1),
-                         .am = 1, .ak = STRIDE(0, 0), .ldb = STRIDE(1, 0), .c = F(2), .ldc = STRIDE(2, 1),
-                         .mode = GEMM_ADD};
-    gemm(SIZE(0, 1), SIZE(2, 0), &g);
+    enum { BLOCK = 32 };
+    const int64_t m = SIZE(0, 0), k = SIZE(0, 1), n = SIZE(2, 0), ldc = STRIDE(2, 1);
+    for (int64_t col = 0; col < n; col += BLOCK) {
+        const int64_t cols = BREW_MIN(BLOCK, n - col);
+        for (int64_t r = 0; r < k; r++) {
+            double sum[BLOCK] = {0};
+            for (int64_t i = 0; i < m; i++) {
+                const double x = F(0)[i * STRIDE(0, 0) + r];
+                const float *dy = F(1) + i * STRIDE(1, 0) + col;
+                /* a whole block even at the end: what lies behind (at least slack) is summed and dropped */
+                for (int c = 0; c < BLOCK; c++) sum[c] += x * (double)dy[c];
+            }
+            double *dw = F64(2) + r * ldc + col;
+            for (int64_t c = 0; c < cols; c++) dw[c] += sum[c];
+        }
+    }
 }
 
 /* The axes of an array in the order in which it lies in memory, padded to four: 4-D pictures as n, h, w, c. */
@@ -59,10 +71,25 @@ AI int in_line(const axes4 *a, int64_t channels) { return a->at[2] == channels *
 #define FOR_ROWS(k0, k1, k2, BODY) LOOP_ROWS(k0, k1, k2, 1, BODY)
 #define FOR_PIXELS(k0, k1, k2, BODY) LOOP_ROWS(k0, k1, k2, 0, BODY)
 
-/* db += sum of dy over all axes but the channels (axis 1, or the last of a matrix). a: dy, db. */
+/* db += sum of dy over all axes but the channels (axis 1, or the last of a matrix). a: dy, db.
+ * Summed in doubles for each sample, so that the result hardly depends on how a batch is cut. */
 static void bias_backward(const brew_op *op) {
-    float *db = F(1);
-    FOR_PIXELS(0, 0, 0, { for (int64_t c = 0; c < len; c++) db[c] += p0[c * s0]; });
+    enum { BLOCK = 64 };
+    const axes4 x = order4(&op->a[0], op->a[0].nd);
+    const int64_t channels = x.size[3], samples = op->a[0].nd == 4 ? x.size[0] : 1;
+    const int64_t rows = op->a[0].nd == 4 ? x.size[1] : x.size[0] * x.size[1];
+    double *db = F64(1);
+    for (int64_t first = 0; first < channels; first += BLOCK)
+        for (int64_t n = 0; n < samples; n++) {
+            const int64_t block = BREW_MIN(BLOCK, channels - first);
+            double sum[BLOCK] = {0};
+            for (int64_t r = 0; r < rows; r++)
+                for (int64_t q = 0; q < x.size[2]; q++) {
+                    const float *dy = F(0) + n * x.at[0] + r * x.at[1] + q * x.at[2] + first * x.at[3];
+                    for (int64_t c = 0; c < block; c++) sum[c] += dy[c * x.at[3]];
+                }
+            for (int64_t c = 0; c < block; c++) db[first + c] += sum[c];
+        }
 }
 
 /* y = x, layouts apart. a: x, y of one shape. */

@@ -11,9 +11,10 @@ typedef struct {
     const int64_t *aoff, *boff;
     const float *a, *b;
     int64_t am, ak, ldb;
-    float *c;
+    float *c;                  /* receives the product, or the product plus bias[n] (GEMM_BIAS) */
+    double *sum;               /* GEMM_ADD: what the product is added to instead */
     int64_t ldc;
-    int mode;                  /* GEMM_SET, GEMM_ADD (to what C holds) or GEMM_BIAS (start from bias[n]) */
+    int mode;
     const float *bias;
 } gemm_args;
 
@@ -27,20 +28,19 @@ AI void store_part(float *p, vf v, int64_t n) { memcpy(p, &v, (size_t)n * sizeof
 
 /* cols is the number of columns wanted: nv*VL of them, or fewer where `part` says the last vector is cut. */
 AI void micro(const int mr, const int nv, const int part, int64_t cols, const gemm_args *g, const float *a0,
-              const float *b0, float *c, const float *bias) {
+              const float *b0, int64_t at, const float *bias) {
     vf c0[MR], c1[MR];
     const int64_t last = cols - (nv - 1) * VL;
 #pragma GCC unroll 16
     for (int m = 0; m < mr; m++) {
-        const float *from = g->mode == GEMM_ADD ? c + m * g->ldc : bias;
-        if (g->mode == GEMM_SET) {
+        if (g->mode != GEMM_BIAS) {
             c0[m] = (vf){0};
             if (nv == 2) c1[m] = (vf){0};
         } else if (nv == 2) {
-            c0[m] = *(const vf *)from;
-            c1[m] = part ? load_part(from + VL, last) : *(const vf *)(from + VL);
+            c0[m] = *(const vf *)bias;
+            c1[m] = part ? load_part(bias + VL, last) : *(const vf *)(bias + VL);
         } else {
-            c0[m] = part ? load_part(from, last) : *(const vf *)from;
+            c0[m] = part ? load_part(bias, last) : *(const vf *)bias;
         }
     }
     const int64_t am = g->am, ak = g->ak, ldb = g->ldb, k_end = g->k;
@@ -60,7 +60,17 @@ AI void micro(const int mr, const int nv, const int part, int64_t cols, const ge
     }
 #pragma GCC unroll 16
     for (int m = 0; m < mr; m++) {
-        float *to = c + m * g->ldc;
+        if (g->mode == GEMM_ADD) {
+            /* In doubles, and only now: the terms themselves are summed from zero, so that a picture adds the same bits
+             * whatever has been added before it, and the total hardly depends on how a batch is cut. */
+            float row[2 * VL];
+            double *to = g->sum + at + m * g->ldc;
+            *(vf *)row = c0[m];
+            *(vf *)(row + VL) = nv == 2 ? c1[m] : c0[m];
+            for (int64_t n = 0; n < cols; n++) to[n] += row[n];
+            continue;
+        }
+        float *to = g->c + at + m * g->ldc;
         if (nv == 2) {
             *(vf *)to = c0[m];
             if (part) store_part(to + VL, c1[m], last);
@@ -72,12 +82,12 @@ AI void micro(const int mr, const int nv, const int part, int64_t cols, const ge
     }
 }
 
-typedef void (*micro_fn)(int64_t, const gemm_args *, const float *, const float *, float *, const float *);
+typedef void (*micro_fn)(int64_t, const gemm_args *, const float *, const float *, int64_t, const float *);
 
 #define MICRO(mr, nv, part)                                                                                            \
     static __attribute__((noinline)) void micro_##mr##_##nv##_##part(int64_t cols, const gemm_args *g, const float *a, \
-                                                                     const float *b, float *c, const float *bias) {   \
-        micro(mr, nv, part, cols, g, a, b, c, bias);                                                                  \
+                                                                     const float *b, int64_t at, const float *bias) { \
+        micro(mr, nv, part, cols, g, a, b, at, bias);                                                                 \
     }
 #define MICROS(mr) MICRO(mr, 1, 0) MICRO(mr, 1, 1) MICRO(mr, 2, 0) MICRO(mr, 2, 1)
 #define ROW(mr) {micro_##mr##_1_0, micro_##mr##_1_1, micro_##mr##_2_0, micro_##mr##_2_1}
@@ -93,19 +103,19 @@ static const micro_fn MICRO_TABLE[MR + 1][4] = {
 };
 
 /* m rows of one column block; the rows are cut into panels of nearly equal height. */
-AI void gemm_block(int64_t m, int64_t cols, const gemm_args *g, const float *a, const float *b, float *c,
+AI void gemm_block(int64_t m, int64_t cols, const gemm_args *g, const float *a, const float *b, int64_t at,
                    const float *bias) {
     const int two = cols > VL, part = cols % VL != 0;
     int64_t panels = (m + MR - 1) / MR, row = 0;
     for (; panels > 0; panels--) {
         const int64_t rows = (m - row + panels - 1) / panels;
-        MICRO_TABLE[rows][2 * two + part](cols, g, a + row * g->am, b, c + row * g->ldc, bias);
+        MICRO_TABLE[rows][2 * two + part](cols, g, a + row * g->am, b, at + row * g->ldc, bias);
         row += rows;
     }
 }
 
-/* All m rows and n columns. */
-static void gemm(int64_t m, int64_t n, const gemm_args *g) {
+/* All m rows and n columns, to the place `at` of the result. */
+static void gemm(int64_t m, int64_t n, const gemm_args *g, int64_t at) {
     for (int64_t col = 0; col < n; col += 2 * VL)
-        gemm_block(m, BREW_MIN(n - col, 2 * VL), g, g->a, g->b + col, g->c + col, g->bias ? g->bias + col : 0);
+        gemm_block(m, BREW_MIN(n - col, 2 * VL), g, g->a, g->b + col, at + col, g->bias ? g->bias + col : 0);
 }

@@ -56,6 +56,7 @@ const brew_entry TABLE[] = {
     {"scale_forward", scale_forward},
     {"scale_backward_data", scale_backward_data},
     {"scale_backward_factor", scale_backward_factor},
+    {"scale_backward_bottom", scale_backward_bottom},
     {"lrn_across_forward", lrn_across_forward},
     {"lrn_across_backward", lrn_across_backward},
     {"lrn_within_forward", lrn_within_forward},

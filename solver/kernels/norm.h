@@ -16,8 +16,16 @@ static void scale_backward_data(const brew_op *op) {
     FOR_ROWS(0, 1, 2, { for (int64_t c = 0; c < len; c++) p1[c * s1] = p0[c * s0] * p2[c * s2]; });
 }
 
-/* dfactor += dy * x, summed over what was broadcast. a: dy, x, dfactor (broadcast). */
+/* dfactor += dy * x in doubles, summed over what was broadcast. a: dy, x, dfactor (broadcast). */
 static void scale_backward_factor(const brew_op *op) {
+    FOR_ROWS(0, 1, 2, {
+        double *sum = F64(2) + (p2 - F(2));
+        for (int64_t c = 0; c < len; c++) sum[c * s2] += (double)p0[c * s0] * p1[c * s1];
+    });
+}
+
+/* The same for a factor that is a bottom: its gradient is float32. */
+static void scale_backward_bottom(const brew_op *op) {
     FOR_ROWS(0, 1, 2, { for (int64_t c = 0; c < len; c++) p2[c * s2] += p0[c * s0] * p1[c * s1]; });
 }
 

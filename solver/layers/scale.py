@@ -80,7 +80,7 @@ class Scale(Layer):
             if needed[1]:
                 build.op("fill", bottom[1].diff, 0.0)
                 build.op(
-                    "scale_backward_factor", dy, bottom[0].data, spread_over(bottom[1].diff, self.from_axis, shape)
+                    "scale_backward_bottom", dy, bottom[0].data, spread_over(bottom[1].diff, self.from_axis, shape)
                 )
         elif self.learns(0):
             build.op(

@@ -18,7 +18,7 @@ NEEDED = (
     "netdefs/cifar10_quick.prototxt",
     "netdefs/studies/quick_start.yaml",
     "solver/layers/convolution.py",
-    "solver/kernels/reference.py",
+    "solver/kernels/reference/conv.py",
     "runner/strategies/allreduce.py",
     "flux_jobs/sites/slurm.yaml",
     "analysis/templates/report.html",

@@ -9,6 +9,7 @@ import pytest
 from engine_support import KERNEL_SETS, assert_close, data, inputs, layer, net_of, randomise, samples
 
 from batchbrew.protos import messages as pb
+from batchbrew.protos import text
 from batchbrew.solver import load
 from batchbrew.solver.data.part import Part
 
@@ -216,3 +217,20 @@ def test_cost_of_cifar10_quick_and_lenet():
     lenet, _ = described(NETDEFS / "lenet_solver.prototxt", pb.TRAIN)
     assert lenet.flops_per_sample == pytest.approx(2 * (2 * 24 * 24 * 20 * 25 + 3 * (8 * 8 * 50 * 500 + 400000 + 5000)))
     assert quick.batch == 100
+
+
+def test_the_solvers_states_choose_stages(tmp_path):
+    """Levels and stages of train_state and test_state are merged into the net's own state."""
+    net = tmp_path / "net.prototxt"
+    net.write_text(
+        'layer { name: "x" type: "DummyData" top: "x" dummy_data_param { shape { dim: 2 dim: 3 } } } '
+        'layer { name: "a" type: "ReLU" bottom: "x" top: "a" include { stage: "small" } } '
+        'layer { name: "b" type: "TanH" bottom: "x" top: "b" include { phase: TEST stage: "deep" } }'
+    )
+    solver = text.parse(
+        f'net: "{net}" train_state {{ stage: "small" }} test_state {{ stage: "deep" stage: "small" }}',
+        pb.SolverParameter,
+    )
+    for phase, names in ((pb.TRAIN, ["x", "a"]), (pb.TEST, ["x", "a", "b"])):
+        built = load.solver_net(solver, "solver.prototxt", phase).build(phase)
+        assert [layer.name for layer in built.layers if layer.type != "Split"] == names

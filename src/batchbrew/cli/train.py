@@ -10,7 +10,7 @@ import click
 
 from batchbrew.cli import show
 from batchbrew.errors import UserError
-from batchbrew.runner import launch, worker
+from batchbrew.runner import launch, start, worker
 from batchbrew.runner.balance import BALANCERS
 from batchbrew.runner.build import validate
 from batchbrew.runner.folder import RunFolder
@@ -38,6 +38,7 @@ _COUNT = click.IntRange(min=1)
 @click.option("--max-updates", type=_COUNT, help="Stop after so many updates. [default: from max_iter]")
 @click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Stop after so many epochs.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so many seconds of training.")
+@click.option("--checkpoint-every", type=_COUNT, help="Updates between checkpoints. [default: one epoch]")
 @click.option("--oversubscribe", is_flag=True, help="Allow more nodes than cores.")
 @click.option("--log", type=click.Choice(["bar", "caffe", "quiet"]), default="bar", show_default=True)
 @click.option("--no-shuffle", is_flag=True, help="Use the samples in the order of the file.")
@@ -63,14 +64,15 @@ def train(out: Path | None, log: str, no_shuffle: bool, **given: Any) -> int:
 
 def _prepare(plan: TrainPlan, out: Path | None, log: str) -> RunFolder:
     """Check the run's net, write its folder and say what will be done; a finished run is said to be finished."""
-    net = validate(plan.sources, plan.spec)
+    built = validate(plan.sources, plan.spec)
+    start.begin(built)  # a snapshot that does not fit is refused before anything is written
     folder = RunFolder(out if out is not None else Path("runs") / plan.spec.run_id)
     folder.create(plan.spec, plan.sources.texts)
     if folder.done:
         summary = folder.summary() or {}
         click.echo(f"{folder.path} is finished: {outcome_line(plan.spec, summary)} (another --out trains again)")
     elif log != "quiet":
-        show.net_table(net)
+        show.net_table(built.net)
         for note in plan.notes:
             click.echo(f"note: {note}")
         spec = plan.spec

@@ -1,0 +1,43 @@
+"""Matrix products, sums over a batch, and moving data."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from batchbrew.solver.kernels.reference.table import Array, kernel
+
+
+@kernel
+def dense_forward(x: Array, w: Array, bias: Array | None, y: Array) -> None:
+    """Set y (M, K) to x (M, C) times w (K, C) transposed, plus bias (K)."""
+    y[...] = x @ w.T if bias is None else x @ w.T + bias
+
+
+@kernel
+def dense_backward_weight(x: Array, dy: Array, dw: Array) -> None:
+    """Add dy (M, K) transposed times x (M, C) to dw (K, C)."""
+    dw += dy.T.astype(np.float64) @ x
+
+
+@kernel
+def bias_backward(dy: Array, db: Array) -> None:
+    """Add to db (K) the sum of dy over all axes but the channels (axis 1)."""
+    db += dy.sum(axis=tuple(d for d in range(dy.ndim) if d != 1), dtype=np.float64)
+
+
+@kernel
+def copy(x: Array, y: Array) -> None:
+    """Set y to x."""
+    y[...] = x
+
+
+@kernel
+def add(x: Array, y: Array) -> None:
+    """Add x to y."""
+    y += x
+
+
+@kernel
+def fill(y: Array, value: float) -> None:
+    """Set all of y to value."""
+    y[...] = value
