@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 OUT    ?= studies/quick_start
-PYTEST ?= -q
+PYTEST ?= -q -n 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup study test test-mpi lint type format build bench report clean
