@@ -19,4 +19,8 @@ say "  installing pinned packages (a minute or two the first time)"
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT="$PWD/constraints.txt"
 "$VENV/bin/python" -m pip install --quiet --editable '.[mpi,dev]'
 say "✓ MPI: $("$VENV/bin/mpiexec" --version 2>/dev/null | head -n 1 || echo 'none: runs on one node only')"
-say "✓ kernels: $("$VENV/bin/python" -c 'from batchbrew.solver.kernels import available; print(", ".join(available()))')"
+kernels=$("$VENV/bin/python" -c 'from batchbrew.solver.kernels import available; print(", ".join(available()))')
+case $kernels in
+reference) say "✗ kernels: reference only (compiled ones need a C compiler; $VENV/bin/python setup.py build_ext shows why)" ;;
+*) say "✓ kernels: $kernels" ;;
+esac

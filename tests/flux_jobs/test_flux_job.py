@@ -93,7 +93,7 @@ def test_walltime_over_the_limit() -> None:
 
 def test_walltime_shorter_than_the_signal() -> None:
     with pytest.raises(UserError, match=r"walltime 00:02:00 is no longer than its signal_seconds \(120\)"):
-        study_job(find_site("slurm"), walltime=2)
+        study_job(find_site("slurm").model_copy(update={"signal_seconds": 120}), walltime=2)
 
 
 @pytest.mark.parametrize(
