@@ -25,19 +25,19 @@ compiled = Extension(
         )
     ],
     extra_compile_args=["-O3", "-fno-math-errno", "-fno-trapping-math", "-std=gnu11"],
-    optional=True,
 )
 
 
 class OptionalBuild(build_ext):
     """Go on without the kernels where they cannot be compiled (`optional` alone does not, in an editable install)."""
 
-    def build_extension(self, ext: Extension) -> None:
-        """Compile, or warn."""
+    def build_extensions(self) -> None:
+        """Compile, or warn and leave them out of what is installed."""
         try:
-            super().build_extension(ext)
+            super().build_extensions()
         except Exception as problem:  # whatever a missing or broken compiler raises
             self.warn(f"the kernels were not compiled, the NumPy reference will serve: {problem}")
+            self.extensions = []
 
 
 setup(cmdclass={"build_ext": OptionalBuild}, ext_modules=cythonize([compiled], language_level=3))
