@@ -19,7 +19,6 @@ class Compiled:
 
     program: Program
     turn: int
-    starts: list[tuple[int, int]]  # of each layer: where its forward and its backward operations begin
     blobs: dict[str, Blob]  # the last one of each name
     feeds: list[tuple[SourceLayer, list[Array]]]
     keys: Array  # uint64, one a sample
@@ -51,16 +50,13 @@ def compile_net(net: Wiring, kernels: str, build: Builder, batch: int | None, ba
     for number, weight in net.weights.items():
         blobs[number].diff[...] = weight
         losses.append((blobs[number], weight))
-    starts: list[list[int]] = []
     for i, layer in enumerate(net.layers):
         layer.reshape([shapes[b.number] for b in net.bottoms[i]])
-        starts.append([len(build.calls), -1])
         build.layer = i
         layer.forward(build, [blobs[b.number] for b in net.bottoms[i]], [blobs[t.number] for t in net.tops[i]])
     turn = len(build.calls)
     for i in reversed(range(len(net.layers))):
         layer = net.layers[i]
-        starts[i][1] = len(build.calls)
         build.layer = i
         if backward and net.runs[i]:
             layer.reshape([shapes[b.number] for b in net.bottoms[i]])
@@ -75,7 +71,6 @@ def compile_net(net: Wiring, kernels: str, build: Builder, batch: int | None, ba
     return Compiled(
         program=compile_program(build.calls, kernels),
         turn=turn,
-        starts=[(forward, back) for forward, back in starts],
         blobs={tensor.name: blobs[tensor.number] for tensor in net.tensors.values()},
         feeds=feeds,
         keys=build.keys,

@@ -32,11 +32,6 @@ def read_net_file(path: Path | str) -> NetFile:
     return NetFile(param, str(path), tuple(text.positions(source, "layer")))
 
 
-def read_net(path: Path | str) -> pb.NetParameter:
-    """Return the message of the net in a prototxt file."""
-    return text.read(path, pb.NetParameter)
-
-
 def read_solver(path: Path | str) -> pb.SolverParameter:
     """Return the message of the solver in a prototxt file."""
     return text.read(path, pb.SolverParameter)
@@ -87,13 +82,3 @@ def find_file(name: str, beside: Path | str, what: str) -> Path:
     raise UserError(
         f"{beside}: {what}: no such file '{name}' (looked in {Path.cwd()} and {Path(beside).parent.resolve()})"
     )
-
-
-def train_net(solver: pb.SolverParameter, solver_path: Path | str) -> pb.NetParameter:
-    """Return the message of the training net of ``solver``."""
-    return solver_net(solver, solver_path, pb.TRAIN).param
-
-
-def test_net(solver: pb.SolverParameter, solver_path: Path | str) -> pb.NetParameter:
-    """Return the message of the test net of ``solver``."""
-    return solver_net(solver, solver_path, pb.TEST).param

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -283,7 +282,3 @@ class Net:
     def flops_per_sample(self) -> float:
         """Floating-point operations of one sample forward and backward, a multiply-add counted as two."""
         return 1e6 * sum(row.mflop for row in self.table())
-
-    def layer(self, name: str) -> Any:
-        """Return the first layer called ``name``."""
-        return next(layer for layer in self.layers if layer.name == name)

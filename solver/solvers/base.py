@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from math import isfinite, sqrt
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -100,7 +100,3 @@ class Solver(ABC):
         self._measure.run()
         norm = sqrt(self._norm[0]) * scale * max(1, self.param.iter_size)
         return limit / norm if norm > limit else 1.0
-
-    def state(self) -> dict[str, Any]:
-        """Return what a checkpoint must hold besides parameters: iter and history."""
-        return {"iter": self.iter, "history": self.history}

@@ -234,9 +234,9 @@ def test_solver_files(tmp_path, monkeypatch):
     Path("sub/a.prototxt").write_text('name: "beside"')
     Path("t.prototxt").write_text('name: "tested"')
     solver.net = "a.prototxt"
-    assert load.train_net(solver, "sub/s.prototxt").name == "beside"
+    assert load.solver_net(solver, "sub/s.prototxt", pb.TRAIN).param.name == "beside"
     solver.test_net.append("t.prototxt")
-    assert load.test_net(solver, "sub/s.prototxt").name == "tested"
+    assert load.solver_net(solver, "sub/s.prototxt", pb.TEST).param.name == "tested"
 
 
 def test_kernel_names(monkeypatch):
