@@ -158,8 +158,8 @@ class Net:
     @property
     def batch(self) -> int:
         """The batch_size of the (first) Data layer, or the first axis of the first input."""
-        for layer, tops in zip(self.layers, self._net.tops, strict=True):
-            if not self._net.bottoms[self.layers.index(layer)] and tops and self._net.shapes[tops[0].number]:
+        for bottoms, tops in zip(self._net.bottoms, self._net.tops, strict=True):
+            if not bottoms and tops and self._net.shapes[tops[0].number]:
                 return self._net.shapes[tops[0].number][0]
         return 1
 

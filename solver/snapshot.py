@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -13,6 +13,7 @@ from batchbrew.errors import UserError
 from batchbrew.protos import binary
 from batchbrew.protos import messages as pb
 from batchbrew.solver.blob import Array
+from batchbrew.solver.data.prepared import replace_atomically
 from batchbrew.solver.net import Net
 from batchbrew.solver.parameter import Parameter
 from batchbrew.solver.solvers.base import Solver
@@ -23,13 +24,7 @@ HDF5_MAGIC = b"\x89HDF"
 def save_caffemodel(net: Net, path: Path | str) -> None:
     """Write the net's layers with their parameters; a name ending in .h5 makes an HDF5 file."""
     if str(path).endswith(".h5"):
-        with _AtomicHDF5(Path(path)) as file:
-            data = file.create_group("data")
-            for layer in net.layers:
-                group = data.require_group(layer.name)
-                for parameter in layer.parameters:
-                    if parameter.owner is None or not parameter.name:
-                        group.create_dataset(str(parameter.index), data=parameter.data)
+        replace_atomically(Path(path), partial(_fill_model, net))
         return
     message = pb.NetParameter(name=net.name)
     for layer in net.layers:
@@ -131,14 +126,7 @@ def save_solverstate(solver: Solver, path: Path | str, model_path: Path | str) -
     ]
     step = sum(solver.iter > value for value in solver.param.stepvalue)  # of multistep, as Caffe counts
     if str(path).endswith(".h5"):
-        name = str(model_path).encode() + b"\0"  # Caffe reads up to the zero
-        with _AtomicHDF5(Path(path)) as file:
-            file.create_dataset("iter", data=np.array([solver.iter], np.int32))
-            file.create_dataset("current_step", data=np.array([step], np.int32))
-            file.create_dataset("learned_net", data=np.array(name, f"S{len(name)}"))
-            group = file.create_group("history")
-            for i, piece in enumerate(pieces):
-                group.create_dataset(str(i), data=piece)
+        replace_atomically(Path(path), partial(_fill_state, solver.iter, step, str(model_path), pieces))
         return
     state = pb.SolverState(iter=solver.iter, learned_net=str(model_path), current_step=step)
     for piece in pieces:
@@ -201,22 +189,22 @@ def _read_hdf5_state(path: Path) -> tuple[int, str, Sequence[Array]]:
         raise UserError(f"{path}: damaged HDF5 solver state: {error}") from None
 
 
-class _AtomicHDF5:
-    """Write an HDF5 file under another name and rename it when it is whole."""
+def _fill_model(net: Net, path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        data = file.create_group("data")
+        for layer in net.layers:
+            group = data.require_group(layer.name)
+            for parameter in layer.parameters:
+                if parameter.owner is None or not parameter.name:
+                    group.create_dataset(str(parameter.index), data=parameter.data)
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
-    def __enter__(self) -> h5py.File:
-        self._file = h5py.File(self._temporary, "w")
-        return self._file
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._file.close()
-        if kind is None:
-            with self._temporary.open("rb") as written:
-                os.fsync(written.fileno())
-            self._temporary.replace(self._path)
-        else:
-            self._temporary.unlink(missing_ok=True)
+def _fill_state(iteration: int, step: int, model: str, pieces: Sequence[Array], path: Path) -> None:
+    name = model.encode() + b"\0"  # Caffe reads up to the zero
+    with h5py.File(path, "w") as file:
+        file.create_dataset("iter", data=np.array([iteration], np.int32))
+        file.create_dataset("current_step", data=np.array([step], np.int32))
+        file.create_dataset("learned_net", data=np.array(name, f"S{len(name)}"))
+        group = file.create_group("history")
+        for i, piece in enumerate(pieces):
+            group.create_dataset(str(i), data=piece)
