@@ -108,11 +108,13 @@ class Net:
         for (_, layer), pair in zip(self._counted, self.sums, strict=False):
             layer.stat = pair
         self.statistics: dict[str, Array] = {name: layer.stat for name, layer in self._counted}
-        self._losses = [
-            layer
+        weighted = [
+            (layer, self._net.weights[tops[0].number])
             for layer, tops in zip(self.layers, self._net.tops, strict=True)
             if isinstance(layer, Loss) and tops[0].number in self._net.weights
         ]
+        self._losses = [layer for layer, _ in weighted]
+        self._loss_weights = [weight for _, weight in weighted]
 
     def _place_parameters(self, share: Net | None) -> None:
         owners = wiring.share_parameters(self.layers)
@@ -242,12 +244,8 @@ class Net:
     @property
     def mean_loss(self) -> float:
         """The total loss per sample of the sums so far: each loss by its own divisor and weight."""
-        weights = {
-            layer.salt: self._net.weights[tops[0].number]
-            for layer, tops in zip(self.layers, self._net.tops, strict=True)
-            if layer in self._losses
-        }
-        return float(sum(weights[layer.salt] * layer.stat[0] / max(layer.stat[1], 1.0) for layer in self._losses))
+        pairs = zip(self._losses, self._loss_weights, strict=True)
+        return float(sum(weight * layer.stat[0] / max(layer.stat[1], 1.0) for layer, weight in pairs))
 
     def pack_tail(self) -> None:
         """Copy statistics and counts behind the gradients, so that one Allreduce sums them all."""
