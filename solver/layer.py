@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,6 +36,10 @@ class Builder:
         """Append an operation: arrays (or None), integers and numbers in the order of the reference kernel."""
         self.calls.append((kernel, arguments))
 
+    def call(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Append a call of a Python function, for what is no kernel: other people's code, files."""
+        self.calls.append((function, arguments))
+
     def scratch(self, name: str, shape: Shape, dtype: DTypeLike | None = None) -> Array:
         """Return a zeroed working array, the same one for the same name and shape; pictures lie as n, h, w, c."""
         key = (self.layer, name, shape)
@@ -66,8 +70,8 @@ class Layer(ABC):
     * ``backward(build, bottom, top, needed)``: the same for ``bottom[i].diff`` (overwritten) where ``needed[i]``, and
       the parameters' ``grad`` (added to) where ``self.learns(i)``.
 
-    A kernel is one function in ``solver/kernels/reference/`` and one of the same name in C; what existing kernels
-    compute needs no new one. Example, a layer that doubles::
+    A kernel is one function in ``solver/kernels/reference/`` and, where speed matters, one of the same name in C; what
+    existing kernels compute needs no new one. Example, a layer that doubles::
 
         @LAYERS.register("Double")
         class Double(Layer):
@@ -88,6 +92,7 @@ class Layer(ABC):
     loss: ClassVar[bool] = False
     in_place: ClassVar[bool] = False
     keeps_top: ClassVar[bool] = False
+    dynamic: ClassVar[bool] = False  # top shapes may change though bottom shapes do not; see reshape_live
     statistic: ClassVar[bool] = False  # its first top is a mean over samples, kept as (sum, count) while training
 
     def __init__(self, param: pb.LayerParameter, phase: int, where: str) -> None:
@@ -108,6 +113,11 @@ class Layer(ABC):
     def whole_batch(self) -> bool:
         """Whether the layer must see the whole batch at once."""
         return False
+
+    @property
+    def cuttable(self) -> bool:
+        """Whether axis 0 is that of the samples and their results do not depend on each other."""
+        return True
 
     def error(self, text: str) -> UserError:
         """Return the exception for a mistake in this layer."""
@@ -139,6 +149,10 @@ class Layer(ABC):
     @abstractmethod
     def reshape(self, bottoms: Sequence[Shape]) -> list[Shape]:
         """Return the shapes of the tops."""
+
+    def reshape_live(self, bottom: Sequence[Blob]) -> list[Shape]:
+        """Return the shapes of the tops just before a forward pass of a dynamic layer, from what the bottoms hold."""
+        return self.reshape([blob.shape for blob in bottom])
 
     def borders(self, bottom: int) -> tuple[int, int]:
         """Return the zero border (rows, columns) this layer reads around the data of a bottom."""

@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import groupby
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,7 +22,7 @@ try:
 except ImportError:  # no C compiler when it was installed
     _compiled = None  # type: ignore[assignment]
 
-Call = tuple[str, tuple[Any, ...]]
+Call = tuple[str | Callable[..., None], tuple[Any, ...]]  # a kernel's name or any function, and its arguments
 
 
 class Program(Protocol):
@@ -38,7 +39,7 @@ class ReferenceProgram:
     """Run the NumPy reference of each operation."""
 
     def __init__(self, calls: Sequence[Call]) -> None:
-        self._calls = [(KERNELS[name], arguments) for name, arguments in calls]
+        self._calls = [(KERNELS[what] if isinstance(what, str) else what, arguments) for what, arguments in calls]
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -48,6 +49,40 @@ class ReferenceProgram:
         with np.errstate(all="ignore"):
             for function, arguments in self._calls[start : len(self._calls) if stop < 0 else stop]:
                 function(*arguments)
+
+
+class MixedProgram:
+    """Run compiled operations where there are such, and functions and NumPy references between them."""
+
+    def __init__(self, calls: Sequence[Call], kernels: str) -> None:
+        self._pieces: list[tuple[int, Program]] = []  # (number of its first operation, program)
+        start = 0
+        for compiled, group in groupby(calls, _is_compiled):
+            piece = list(group)
+            program = _compiled.Program(piece, kernels) if compiled else ReferenceProgram(piece)
+            self._pieces.append((start, program))
+            start += len(piece)
+        self._count = start
+
+    def __len__(self) -> int:
+        return self._count
+
+    def run(self, start: int = 0, stop: int = -1) -> None:
+        """Run operations start to stop (all of them by default)."""
+        end = self._count if stop < 0 else stop
+        for first, program in self._pieces:
+            low, high = max(start - first, 0), min(end - first, len(program))
+            if low < high:
+                program.run(low, high)
+
+
+@cache
+def _compiled_names() -> frozenset[str]:
+    return frozenset(_compiled.kernel_names())
+
+
+def _is_compiled(call: Call) -> bool:
+    return isinstance(call[0], str) and call[0] in _compiled_names()
 
 
 @cache
@@ -80,4 +115,6 @@ def compile_program(calls: Sequence[Call], kernels: str) -> Program:
     """Return ``calls`` as a program of the kernel set ``kernels``."""
     if kernels == "reference":
         return ReferenceProgram(calls)
-    return _compiled.Program(list(calls), kernels)
+    if all(map(_is_compiled, calls)):
+        return _compiled.Program(list(calls), kernels)
+    return MixedProgram(calls, kernels)

@@ -121,7 +121,7 @@ cdef class Program:
     cdef int bind(self, brew_array *to, array) except -1:
         """Describe one NumPy array; the address stays valid because the array is kept.
 
-        Strides are the array's own: the buffer protocol makes up those of axes of size 1, but a convolution steps along
+        More than 4 axes are seen as one, for kernels that work by element. Strides are the array's own: the buffer protocol makes up those of axes of size 1, but a convolution steps along
         them into the border.
         """
         cdef Py_buffer view
@@ -129,9 +129,13 @@ cdef class Program:
         cdef tuple strides = array.strides
         PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO)
         try:
-            if view.ndim > BREW_DIMS:
-                raise ValueError(f"arrays of more than {BREW_DIMS} axes are not supported")
             to.data = view.buf
+            if view.ndim > 4:
+                if not array.flags.c_contiguous:
+                    raise ValueError("arrays of more than 4 axes must lie in C order")
+                to.nd, to.size[0], to.stride[0] = 1, array.size, 1
+                self.arrays.append(array)
+                return 0
             to.nd = view.ndim
             for d in range(view.ndim):
                 if strides[d] % view.itemsize:

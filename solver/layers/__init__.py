@@ -1,35 +1,7 @@
-"""Layer types, one file a family; importing this package registers them all."""
+"""Layer types, one file a family; importing this package imports them all, which registers them."""
 
-from batchbrew.solver.layers import (
-    accuracy,
-    batch_norm,
-    convolution,
-    dropout,
-    flatten,
-    inner_product,
-    losses,
-    lrn,
-    neuron,
-    pooling,
-    scale,
-    softmax,
-    sources,
-    split,
-)
+from importlib import import_module
+from pkgutil import iter_modules
 
-__all__ = [
-    "accuracy",
-    "batch_norm",
-    "convolution",
-    "dropout",
-    "flatten",
-    "inner_product",
-    "losses",
-    "lrn",
-    "neuron",
-    "pooling",
-    "scale",
-    "softmax",
-    "sources",
-    "split",
-]
+for module in iter_modules(__path__):
+    import_module(f"{__name__}.{module.name}")

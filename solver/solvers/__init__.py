@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from pkgutil import iter_modules
+
 from batchbrew.protos import messages as pb
 from batchbrew.solver.net import Net
-from batchbrew.solver.solvers import nesterov, sgd
 from batchbrew.solver.solvers.base import SOLVERS, Solver
 
-__all__ = ["SOLVERS", "Solver", "make_solver", "nesterov", "sgd"]
+__all__ = ["SOLVERS", "Solver", "make_solver"]
+
+for module in iter_modules(__path__):
+    import_module(f"{__name__}.{module.name}")
 
 
 def make_solver(param: pb.SolverParameter, net: Net, where: str = "") -> Solver:

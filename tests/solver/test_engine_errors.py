@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -148,6 +149,10 @@ ROWS = [
      "AT layer 'more' (Data): a net takes its samples from one data set: '' or 'mnist'"),
     ({}, data(0), "AT layer 'data' (Data): batch_size must be at least 1"),
 ]  # fmt: skip
+
+
+for path in sorted(Path(__file__).parent.glob("errors_*.py")):  # the layers of one family each
+    ROWS += importlib.import_module(path.stem).ROWS
 
 
 @pytest.mark.parametrize(("shapes", "layers", "message"), ROWS)

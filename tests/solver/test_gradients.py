@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 from engine_support import inputs, layer, net_of, randomise
@@ -38,6 +41,7 @@ def loss(rest: str = "", tops: str = "loss") -> str:
     return layer("loss", "SoftmaxWithLoss", "x label", tops, rest)
 
 
+NO_GRADIENT = {"Accuracy"}
 SHARED = 'param { name: "w" } param { name: "b" }'
 PICTURE_LOSS = {"x": (2, 3, 2, 3), "label": (2, 2, 3)}
 CASES: dict[str, list[tuple[dict[str, tuple[int, ...]], str]]] = {
@@ -204,6 +208,11 @@ def check(shapes: dict[str, tuple[int, ...]], source: str, seed: int = 1) -> Non
             assert error < TOLERANCE, f"{name}{list(map(int, place))}: {gradient[place]:.8g}, differences {numeric:.8g}"
 
 
+for path in sorted(Path(__file__).parent.glob("gradients_*.py")):  # the layers of one family each
+    CASES |= importlib.import_module(path.stem).CASES
+    NO_GRADIENT |= getattr(importlib.import_module(path.stem), "NO_GRADIENT", set())
+
+
 @pytest.mark.parametrize(("kind", "number"), [(kind, i) for kind, cases in CASES.items() for i in range(len(cases))])
 def test_gradient(kind, number):
     shapes, source = CASES[kind][number]
@@ -212,7 +221,7 @@ def test_gradient(kind, number):
 
 def test_every_type_with_a_gradient_is_tried():
     own = {kind for kind in LAYERS if LAYERS.get(kind).__module__.startswith("batchbrew.")}
-    without = {kind for kind in own if issubclass(LAYERS.get(kind), SourceLayer)} | {"Accuracy"}
+    without = {kind for kind in own if issubclass(LAYERS.get(kind), SourceLayer)} | NO_GRADIENT
     assert own - without == set(CASES)
 
 

@@ -139,9 +139,9 @@ def guarded_memory(monkeypatch):
         assert (raw[stop:] == 0xFF).all(), "written behind a buffer"
 
 
-def test_all_sets_hold_the_same_kernels():
+def test_every_compiled_kernel_has_a_reference():
     compiled = pytest.importorskip("batchbrew.solver.kernels._compiled", reason="no compiled kernels here")
-    assert sorted(compiled.kernel_names()) == sorted(KERNELS)
+    assert set(compiled.kernel_names()) <= set(KERNELS)
     assert compiled.supported() == COMPILED
 
 
