@@ -52,9 +52,9 @@ def tokens(source: str) -> Iterator[Token]:
 
 
 def positions(source: str, field: str) -> list[tuple[int, int]]:
-    """Return line and column of every top-level block ``field { ... }``, in order.
+    """Return line and column of every top-level block ``field { ... }``, text or number ``field: "..."``, in order.
 
-    In a list ``field: [{ ... }, { ... }]`` these are the places of the opening braces.
+    In a list ``field: [{ ... }, { ... }]`` these are the places of the values.
 
     >>> positions('name: "n"\\nlayer { }\\n  layer { name: "x" }', "layer")
     [(2, 1), (3, 3)]
@@ -73,4 +73,8 @@ def positions(source: str, field: str) -> list[tuple[int, int]]:
             depth += 1
         elif token.text in OPENING.values():
             depth -= 1
+        elif token.kind in ("string", "number") and depth == 0 and name is not None and name.text == field:
+            place = token if listed else name
+            found.append((place.line, place.column))
+            name = name if listed else None
     return found

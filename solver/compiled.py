@@ -1,68 +1,89 @@
-"""One program: a net's operations for one batch size, with every array resolved."""
+"""One program: a net's operations for one set of sizes, with every array resolved."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from batchbrew.errors import UserError
 from batchbrew.solver.blob import Array, Blob, Shape, Storage
 from batchbrew.solver.kernels import Program, compile_program
 from batchbrew.solver.layer import Builder
+from batchbrew.solver.layers.samples import SampleLayer
 from batchbrew.solver.layers.sources import SourceLayer
 from batchbrew.solver.wiring import Wiring
+
+Span = tuple[int, int]  # first operation, and the one after the last
+
+
+@dataclass
+class Sizes:
+    """What makes the shapes of a net differ from those of its prototxt.
+
+    ``samples``: how many the layers that read samples yield. ``given``: shapes of tops of layers without bottoms, by
+    tensor number. ``live``: what dynamic layers said of their tops, by layer number.
+    """
+
+    samples: int | None = None
+    given: Mapping[int, Shape] = field(default_factory=dict)
+    live: Mapping[int, Sequence[Shape]] = field(default_factory=dict)
 
 
 @dataclass
 class Compiled:
-    """The operations of forward ([0, turn)) and backward ([turn, end)), the blobs they work on, and what is fed."""
+    """The operations of one pass forward and backward, where each layer's begin and end, and the blobs they work on."""
 
     program: Program
-    turn: int
+    forward: list[Span]  # by layer number
+    backward: list[Span]
+    tensors: list[Blob]  # by tensor number
     blobs: dict[str, Blob]  # the last one of each name
     feeds: list[tuple[SourceLayer, list[Array]]]
-    keys: Array  # uint64, one a sample
-    losses: list[tuple[Blob, float]]
-    samples: int
+    rows: dict[int, Array]  # number of rows -> their keys, uint64
+    losses: list[tuple[int, Blob]]  # number of the layer, and its top with a loss weight
 
 
-def compile_net(net: Wiring, kernels: str, build: Builder, batch: int | None, backward: bool) -> Compiled:
-    """Return the program of ``net`` for ``batch`` samples (None: as many as the prototxt says).
+def compile_net(net: Wiring, kernels: str, build: Builder, sizes: Sizes, backward: bool) -> Compiled:
+    """Return the program of ``net`` for ``sizes``.
 
     Storages are grown where needed, which leaves programs compiled before with old memory: compile the largest batch
     first.
     """
-    shapes: dict[int, Shape] = {}
+    shapes = _shapes(net, sizes)
     views: dict[tuple[int, Shape], Array] = {}
-    blobs: list[Blob] = [None] * len(net.shapes)  # type: ignore[list-item]
 
     def view(storage: Storage, shape: Shape) -> Array:
         return views.setdefault((id(storage), shape), storage.view(shape))
 
-    for layer, bottoms, tops in zip(net.layers, net.bottoms, net.tops, strict=True):
-        made = layer.reshape([shapes[b.number] for b in bottoms])
-        for tensor, shape in zip(tops, made, strict=True):
-            if batch is not None and isinstance(layer, SourceLayer) and layer.type == "Data":
-                shape = (batch, *shape[1:])  # noqa: PLW2901
-            shapes[tensor.number] = shape
-            blobs[tensor.number] = Blob(tensor.name, view(tensor.data, shape), view(tensor.diff, shape))
-    losses = []
+    blobs = [Blob(t.name, view(t.data, shapes[t.number]), view(t.diff, shapes[t.number])) for t in net.numbered]
     for number, weight in net.weights.items():
         blobs[number].diff[...] = weight
-        losses.append((blobs[number], weight))
+    forward, back = [], [(0, 0)] * len(net.layers)
     for i, layer in enumerate(net.layers):
-        layer.reshape([shapes[b.number] for b in net.bottoms[i]])
-        build.layer = i
+        build.layer, start = i, len(build.calls)
+        if not layer.dynamic:
+            layer.reshape([shapes[b.number] for b in net.bottoms[i]])
+        if i in net.written:
+            _take_back(net, build, blobs, i)
         layer.forward(build, [blobs[b.number] for b in net.bottoms[i]], [blobs[t.number] for t in net.tops[i]])
-    turn = len(build.calls)
+        forward.append((start, len(build.calls)))
     for i in reversed(range(len(net.layers))):
         layer = net.layers[i]
-        build.layer = i
+        build.layer, start = i, len(build.calls)
         if backward and net.runs[i]:
-            layer.reshape([shapes[b.number] for b in net.bottoms[i]])
-            layer.backward(
-                build, [blobs[b.number] for b in net.bottoms[i]], [blobs[t.number] for t in net.tops[i]], net.needs[i]
-            )
+            if not layer.dynamic:
+                layer.reshape([shapes[b.number] for b in net.bottoms[i]])
+            bottom, top = ([blobs[t.number] for t in side[i]] for side in (net.bottoms, net.tops))
+            try:
+                layer.backward(build, bottom, top, net.needs[i])
+            except UserError as problem:  # a net that only goes forward may do without
+                del build.calls[start:]
+                build.call(_refuse, problem)
+            if not build.sums:
+                _show_gradients(net, build, blobs, i)
+        back[i] = (start, len(build.calls))
     feeds = [
         (layer, [blobs[t.number].data for t in tops])
         for layer, tops in zip(net.layers, net.tops, strict=True)
@@ -70,19 +91,55 @@ def compile_net(net: Wiring, kernels: str, build: Builder, batch: int | None, ba
     ]
     return Compiled(
         program=compile_program(build.calls, kernels),
-        turn=turn,
+        forward=forward,
+        backward=back,
+        tensors=blobs,
         blobs={tensor.name: blobs[tensor.number] for tensor in net.tensors.values()},
         feeds=feeds,
-        keys=build.keys,
-        losses=losses,
-        samples=len(build.keys),
+        rows=build.rows,
+        losses=[(i, blobs[t.number]) for i, tops in enumerate(net.tops) for t in tops if t.number in net.weights],
     )
+
+
+def _shapes(net: Wiring, sizes: Sizes) -> list[Shape]:
+    """Return the shape of every tensor by its number."""
+    shapes: dict[int, Shape] = {}
+    for i, (layer, bottoms, tops) in enumerate(zip(net.layers, net.bottoms, net.tops, strict=True)):
+        made = sizes.live[i] if i in sizes.live else layer.reshape([shapes[b.number] for b in bottoms])
+        for tensor, shape in zip(tops, made, strict=True):
+            if sizes.samples is not None and isinstance(layer, SampleLayer):
+                shape = (sizes.samples, *shape[1:])  # noqa: PLW2901
+            shapes[tensor.number] = sizes.given.get(tensor.number, shape)
+    return [shapes[number] for number in range(len(shapes))]
+
+
+def _refuse(problem: UserError) -> None:
+    raise problem
+
+
+def _take_back(net: Wiring, build: Builder, blobs: Sequence[Blob], i: int) -> None:
+    """Let an Input layer take what the caller wrote into the blob he sees, the last of its name."""
+    for top in net.tops[i]:
+        seen = net.tensors[top.name]
+        if seen.data is not top.data and blobs[seen.number].shape == blobs[top.number].shape:
+            build.op("copy", blobs[seen.number].data, blobs[top.number].data)
+
+
+def _show_gradients(net: Wiring, build: Builder, blobs: Sequence[Blob], i: int) -> None:
+    """Where a layer in place has memory of its own, show users the gradient that Caffe's one blob would hold."""
+    for bottom, top in zip(net.bottoms[i], net.tops[i], strict=False):
+        seen = net.tensors[top.name]
+        if bottom.name == top.name and seen.diff is not bottom.diff:
+            mine, theirs = blobs[bottom.number].diff, blobs[seen.number].diff
+            if mine.shape == theirs.shape:
+                build.op("copy", mine, theirs)
 
 
 def prepare_program(net: Wiring, kernels: str, build: Builder) -> Program:
     """Return the program to run once after the parameters have changed, before going backward."""
-    for layer, runs, needs in zip(net.layers, net.runs, net.needs, strict=True):
-        if runs and any(needs):
+    for i, (layer, runs) in enumerate(zip(net.layers, net.runs, strict=True)):
+        build.layer = i
+        if runs:
             layer.prepare(build)
     return compile_program(build.calls, kernels)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from batchbrew.solver.layers.data_layer import Data
 from batchbrew.solver.layers.losses import SoftmaxWithLoss
-from batchbrew.solver.layers.sources import Data
 from batchbrew.solver.wiring import Wiring
 
 

@@ -23,14 +23,19 @@ LAYERS: Registry[type[Layer]] = Registry("layer type")
 class Builder:
     """Collects the operations of one program while the layers write them down."""
 
-    def __init__(self, dtype: DTypeLike, sums: bool, keys: Array, factors: dict[int, float]) -> None:
+    def __init__(self, dtype: DTypeLike, sums: bool, samples: int, factors: dict[int, float]) -> None:
         self.dtype = dtype
         self.sums = sums  # losses yield sums over samples (training) instead of Caffe's means
-        self.keys = keys  # one 64-bit key a sample, for random draws
+        self.samples = samples
+        self.rows: dict[int, Array] = {samples: np.zeros(samples, np.uint64)}
         self.factors = factors  # weight of each loss within the sums, by its salt
         self.calls: list[Call] = []
         self.layer = 0  # number of the layer that writes, so that layers of one name have scratch of their own
         self._scratch: dict[tuple[Any, ...], Array] = {}
+
+    def row_keys(self, rows: int) -> Array:
+        """Return one 64-bit key a row, for random draws: those of the samples where there are as many rows."""
+        return self.rows.setdefault(rows, np.zeros(rows, np.uint64))
 
     def op(self, kernel: str, *arguments: Any) -> None:
         """Append an operation: arrays (or None), integers and numbers in the order of the reference kernel."""

@@ -10,6 +10,7 @@ from batchbrew.errors import UserError
 from batchbrew.protos import messages as pb
 from batchbrew.protos import text
 from batchbrew.solver.net import Net
+from batchbrew.solver.upgrade import Note, read_net, upgrade_solver
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +20,7 @@ class NetFile:
     param: pb.NetParameter
     path: str
     positions: tuple[tuple[int, int], ...]
+    notes: tuple[Note, ...] = ()  # of the upgrade from an older format
 
     def build(self, phase: int, **options: Any) -> Net:
         """Return the net in ``phase``; ``options`` are those of Net."""
@@ -26,15 +28,16 @@ class NetFile:
 
 
 def read_net_file(path: Path | str) -> NetFile:
-    """Return the net in a prototxt file. Raises UserError ``file:line:col: ...``."""
-    param = text.read(path, pb.NetParameter)
-    source = Path(path).read_text(encoding="utf-8", errors="replace")
-    return NetFile(param, str(path), tuple(text.positions(source, "layer")))
+    """Return the net in a prototxt file, upgraded from any older format. Raises UserError ``file:line:col: ...``."""
+    param, positions, notes = read_net(path)
+    return NetFile(param, str(path), tuple(positions), tuple(notes))
 
 
 def read_solver(path: Path | str) -> pb.SolverParameter:
-    """Return the message of the solver in a prototxt file."""
-    return text.read(path, pb.SolverParameter)
+    """Return the message of the solver in a prototxt file, upgraded with the nets inside it."""
+    solver = text.read(path, pb.SolverParameter)
+    upgrade_solver(solver, str(path))
+    return solver
 
 
 def solver_net(solver: pb.SolverParameter, solver_path: Path | str, phase: int) -> NetFile:

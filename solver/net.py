@@ -7,21 +7,22 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from batchbrew.errors import UserError
 from batchbrew.protos import messages as pb
 from batchbrew.solver import wiring
 from batchbrew.solver.blob import Array, Blob
-from batchbrew.solver.compiled import Compiled, activation_bytes, compile_net, prepare_program
-from batchbrew.solver.data import dataset
-from batchbrew.solver.data.keys import Keys, sample_keys
+from batchbrew.solver.compiled import Compiled, Sizes, activation_bytes, compile_net, prepare_program
+from batchbrew.solver.data.keys import sample_keys
 from batchbrew.solver.data.part import Part
 from batchbrew.solver.kernels import choose
 from batchbrew.solver.labels import check_labels
 from batchbrew.solver.layer import Builder, Layer
 from batchbrew.solver.layers.losses import Loss
-from batchbrew.solver.layers.sources import Data
+from batchbrew.solver.layers.samples import SampleLayer
 from batchbrew.solver.parameter import Flat, Parameter
+from batchbrew.solver.shares import obstacles
 from batchbrew.solver.summary import LayerRow, layer_rows
+from batchbrew.solver.upgrade import upgraded
+from batchbrew.solver.whole import WholeBatch
 
 CHUNK_BYTES = 4 << 20  # activations of one chunk: they should stay in the caches
 MAX_CHUNK = 64
@@ -36,7 +37,10 @@ class Net:
 
     A net yields sums: ``zero_sums``, then ``accumulate`` any number of samples any number of times; ``flat.grads``,
     ``statistics`` and ``count`` add up, and one division by ``count`` makes the gradient of the mean loss.
-    ``forward`` and ``backward`` run the batch of the prototxt at once and divide as Caffe does.
+    ``forward`` and ``backward`` run the batch of the prototxt at once and divide as Caffe does (``whole`` can do more).
+
+    ``uncut`` says why a net cannot be cut into shares and chunks, if it cannot: ``accumulate`` then runs its samples
+    as one whole pass, and ``count`` counts passes.
     """
 
     def __init__(
@@ -55,63 +59,61 @@ class Net:
         where: str = "",
         positions: Sequence[tuple[int, int]] = (),
     ) -> None:
+        param, positions = upgraded(param, where, positions)
         self.param, self.phase, self.seed, self.dtype = param, phase, seed, np.dtype(dtype)
         self.name: str = param.name
         self.kernels = choose(kernels)
         if self.dtype != np.float32:
             self.kernels = "reference"
-        if len(param.layers) or len(param.input):
-            raise UserError(
-                f"{where or 'net'}: is in an old format (layers, input); only 'layer' entries are read so far"
-            )
         self._data = data
-        self._source: str | None = None  # what the first Data layer names
         state = pb.NetState()
         state.CopyFrom(param.state)
         state.phase = phase
         state.level = level or state.level
         state.stage.extend(stages)
         places = wiring.positions_of(param, where, positions)
-        self._net = wiring.wire(param, state, places, dtype, self._bind)
-        self.layers: list[Layer] = self._net.layers
-        self.outputs: list[str] = self._net.outputs
+        self.wiring = wiring.wire(param, state, places, dtype, self._open)
+        self.layers: list[Layer] = self.wiring.layers
+        self.outputs: list[str] = self.wiring.outputs
         self.whole_batch = [layer.name for layer in self.layers if layer.whole_batch]
-        check_labels(self._net)
+        self.uncut = obstacles(self.wiring)
+        check_labels(self.wiring)
         self._number_statistics()
         self._place_parameters(share)
-        fits = int(CHUNK_BYTES / max(activation_bytes(self._net), 1.0))
+        fits = int(CHUNK_BYTES / max(activation_bytes(self.wiring), 1.0))
         self.chunk = chunk or max(1, min(MAX_CHUNK, fits))
-        self._programs: dict[tuple[int | None, bool, bool], Compiled] = {}
-        self._keys = np.zeros(0, np.uint64)
-        self._prepare = prepare_program(self._net, self.kernels, self._builder(True, 0))
+        self._programs: dict[tuple[int, bool], Compiled] = {}
+        self._prepare = prepare_program(self.wiring, self.kernels, self._builder(True, 0))
         self._stale = True
-        self._cursor = 0
+        self.whole = WholeBatch(self.wiring, self.kernels, self._builder, self._prepare, seed)
+        self._passes = 0
         self.clock: Callable[[], float] = lambda: 0.0  # the caller's; a net reads no clock of its own
         self.fed_seconds = 0.0  # what reading and transforming samples took so far, by that clock
 
-    def _bind(self, layer: Layer) -> None:
-        if isinstance(layer, Data):
-            source_name = layer.param.data_param.source
-            if self._source not in (None, source_name):
-                raise layer.error(f"a net takes its samples from one data set: '{self._source}' or '{source_name}'")
-            self._source = source_name
-            if self._data is None:
-                source = dataset.resolve(source_name)
-                self._data = source.train if self.phase == pb.TRAIN else source.test
-            layer.bind(self._data, self.seed)
+    def _open(self, layer: Layer) -> None:
+        if isinstance(layer, SampleLayer):
+            layer.open(self._data, self.seed)
 
     def _number_statistics(self) -> None:
-        self._counted = [
-            (tops[0].name, layer) for layer, tops in zip(self.layers, self._net.tops, strict=True) if layer.statistic
-        ]
+        weights, tops_of = self.wiring.weights, self.wiring.tops
+        self._counted: list[tuple[str, Layer | None]]
+        if self.uncut:
+            self._counted = [(name, None) for name in self.outputs if not self.wiring.shape_of(name)]
+        else:
+            self._counted = [
+                (tops[0].name, layer) for layer, tops in zip(self.layers, tops_of, strict=True) if layer.statistic
+            ]
         self.sums = np.zeros((len(self._counted) + 1, 2))  # (sum, count) of each statistic; last: samples seen
         for (_, layer), pair in zip(self._counted, self.sums, strict=False):
-            layer.stat = pair
-        self.statistics: dict[str, Array] = {name: layer.stat for name, layer in self._counted}
+            if layer is not None:
+                layer.stat = pair
+        self.statistics: dict[str, Array] = {
+            name: pair for (name, _), pair in zip(self._counted, self.sums, strict=False)
+        }
         weighted = [
-            (layer, self._net.weights[tops[0].number])
-            for layer, tops in zip(self.layers, self._net.tops, strict=True)
-            if isinstance(layer, Loss) and tops[0].number in self._net.weights
+            (layer, weights[tops[0].number])
+            for layer, tops in zip(self.layers, tops_of, strict=True)
+            if isinstance(layer, Loss) and tops[0].number in weights
         ]
         self._losses = [layer for layer, _ in weighted]
         self._loss_weights = [weight for _, weight in weighted]
@@ -137,59 +139,37 @@ class Net:
         self._local = [p for p in self.flat.parameters if p.local]
 
     def _builder(self, sums: bool, samples: int) -> Builder:
-        if len(self._keys) < samples:
-            self._keys = np.zeros(samples, np.uint64)
         factors = {}
         if len(self._losses) > 1:
             factors = {layer.salt: 1 / (layer.divisor_per_sample() or 1.0) for layer in self._losses}
-        return Builder(self.dtype, sums, self._keys[:samples], factors)
+        return Builder(self.dtype, sums, samples, factors)
 
     # --- the batch of the prototxt at once, divided as Caffe divides -------------------------------------------------
 
     @property
-    def _whole(self) -> Compiled:
-        return self._compiled(None, sums=False, backward=True)
-
-    def _compiled(self, batch: int | None, sums: bool, backward: bool) -> Compiled:
-        key = (batch, sums, backward)
-        if key not in self._programs:
-            samples = self.batch if batch is None else batch
-            self._programs[key] = compile_net(self._net, self.kernels, self._builder(sums, samples), batch, backward)
-        return self._programs[key]
-
-    @property
     def batch(self) -> int:
-        """The batch_size of the (first) Data layer, or the first axis of the first input."""
-        for bottoms, tops in zip(self._net.bottoms, self._net.tops, strict=True):
-            if not bottoms and tops and self._net.shapes[tops[0].number]:
-                return self._net.shapes[tops[0].number][0]
-        return 1
+        """The batch_size of the first layer that reads samples, or the first axis of the first input."""
+        return self.whole.batch
 
     @property
     def blobs(self) -> dict[str, Blob]:
         """All blobs by name, live, for the batch of the prototxt."""
-        return self._whole.blobs
+        return self.whole.compiled.blobs
 
     def forward(self) -> dict[str, Array]:
-        """Run forward on the whole batch (Data layers take their next samples in order); return the outputs, live."""
-        compiled = self._whole
-        stream = np.arange(self._cursor, self._cursor + compiled.samples)
-        self._cursor += compiled.samples
-        indices = stream if self._data is None else stream % len(self._data)
-        self._feed(compiled, sample_keys(self.seed, 0, stream), indices)
-        compiled.program.run(0, compiled.turn)
-        return {name: compiled.blobs[name].data for name in self.outputs}
+        """Run forward on the whole batch (sources take their next samples in order); return the outputs, live."""
+        self.whole.forward()
+        return {name: self.blobs[name].data for name in self.outputs}
 
     def backward(self) -> None:
         """Run backward on the whole batch: bottoms' diffs are set, parameters' gradients added to."""
-        compiled = self._whole
-        self._prepare.run()
-        compiled.program.run(compiled.turn)
+        self.whole.backward()
+        self._passes += 1
 
     @property
     def total_loss(self) -> float:
         """The sum of all losses by their weights after ``forward``."""
-        return float(sum(np.vdot(blob.data, blob.diff) for blob, _ in self._whole.losses))
+        return self.whole.loss()
 
     # --- sums over any number of samples ----------------------------------------------------------------------------
 
@@ -197,19 +177,14 @@ class Net:
         """Set gradients, statistics and counts to 0, and note that parameters may have changed."""
         self.flat.grads[...] = 0
         self.sums[...] = 0
+        self._passes = 0
         self._stale = True
 
     def accumulate(self, indices: NDArray[np.int64], epoch: int) -> None:
         """Run these samples forward and backward, adding to ``flat.grads`` and ``statistics``; there may be none."""
-        if len(self._net.weights) != len(self._losses):
-            raise UserError(
-                "a loss_weight on a layer that is no loss has no mean over samples: use forward and backward"
-            )
-        if len(self._losses) != 1 and any(layer.divisor_per_sample() is None for layer in self._losses):
-            raise UserError(
-                "a net of several losses cannot be cut into shares while one of them has normalization NONE "
-                "or ignore_label"
-            )
+        if self.uncut:
+            self._pass(indices, backward=True)
+            return
         if self._stale:
             self._prepare.run()
             self._stale = False
@@ -217,33 +192,54 @@ class Net:
 
     def evaluate(self, indices: NDArray[np.int64]) -> None:
         """Run these samples forward, adding to ``statistics``."""
-        self._run(indices, 0, backward=False)
+        if not self.uncut:
+            self._run(indices, 0, backward=False)
+            return
+        for start in range(0, len(indices), self.batch):
+            self._pass(indices[start : start + self.batch], backward=False)
+
+    def _pass(self, indices: NDArray[np.int64], backward: bool) -> None:
+        self.whole.forward(indices=indices)
+        if backward:
+            self.whole.backward()
+        self.sums[-1] += (self.total_loss, 1)
+        for i, (name, _) in enumerate(self._counted):
+            self.sums[i] += (float(self.blobs[name].data), 1)
 
     def _run(self, indices: NDArray[np.int64], epoch: int, backward: bool) -> None:
-        if self._data is None:
-            raise UserError(f"net '{self.name}' has no Data layer to take samples from: use forward and backward")
         pieces = 1 if self.whole_batch else -(-len(indices) // self.chunk)
         self.sums[-1] += len(indices)
         for piece in np.array_split(indices, pieces) if len(indices) else ():
-            compiled = self._compiled(len(piece), sums=True, backward=backward)
+            compiled = self._compiled(len(piece), backward)
             begin = self.clock()
-            self._feed(compiled, sample_keys(self.seed, epoch, piece), piece)
+            keys = sample_keys(self.seed, epoch, piece)
+            compiled.rows[len(piece)][...] = keys
+            for layer, tops in compiled.feeds:
+                layer.feed(tops, keys, piece)
             self.fed_seconds += self.clock() - begin
             compiled.program.run()
 
-    def _feed(self, compiled: Compiled, keys: Keys, indices: NDArray[np.int64]) -> None:
-        compiled.keys[: len(keys)] = keys
-        for layer, tops in compiled.feeds:
-            layer.feed(tops, keys, indices)
+    def _compiled(self, samples: int, backward: bool) -> Compiled:
+        if (samples, backward) not in self._programs:
+            self._programs[samples, backward] = compile_net(
+                self.wiring, self.kernels, self._builder(True, samples), Sizes(samples), backward
+            )
+        return self._programs[samples, backward]
 
     @property
     def count(self) -> float:
-        """What the gradient sums so far must be divided by: with one loss its own divisor, else the samples."""
-        return float(self._losses[0].stat[1] if len(self._losses) == 1 else self.sums[-1, 1])
+        """What the gradient sums so far must be divided by: with one loss its own divisor, else samples, or passes."""
+        if self._passes:
+            return float(self._passes)
+        if len(self._losses) == 1 and not self.uncut:
+            return float(self._losses[0].stat[1])
+        return float(self.sums[-1, 1])
 
     @property
     def mean_loss(self) -> float:
-        """The total loss per sample of the sums so far: each loss by its own divisor and weight."""
+        """The total loss per sample of the sums so far, each loss by its own divisor and weight; or that of a pass."""
+        if self.uncut:
+            return float(self.sums[-1, 0] / max(self.sums[-1, 1], 1.0))
         pairs = zip(self._losses, self._loss_weights, strict=True)
         return float(sum(weight * layer.stat[0] / max(layer.stat[1], 1.0) for layer, weight in pairs))
 
@@ -274,7 +270,7 @@ class Net:
 
     def table(self) -> list[LayerRow]:
         """Return one row a layer: type, name, output shape, parameters, MFLOP."""
-        return layer_rows(self._net)
+        return layer_rows(self.wiring)
 
     @property
     def flops_per_sample(self) -> float:

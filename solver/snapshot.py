@@ -17,6 +17,7 @@ from batchbrew.solver.data.prepared import replace_atomically
 from batchbrew.solver.net import Net
 from batchbrew.solver.parameter import Parameter
 from batchbrew.solver.solvers.base import Solver
+from batchbrew.solver.upgrade import upgrade_net
 
 HDF5_MAGIC = b"\x89HDF"
 
@@ -86,8 +87,7 @@ def _read_model(path: Path) -> tuple[dict[str, dict[int, Array]], bool]:
     if start == HDF5_MAGIC:
         return _read_hdf5_model(path), True
     message = binary.read(path, pb.NetParameter)
-    if not len(message.layer) and len(message.layers):
-        raise UserError(f"{path}: is a model in an old format (layers); only 'layer' models are read so far")
+    upgrade_net(message, str(path))
     model: dict[str, dict[int, Array]] = {}
     for layer in message.layer:
         if len(layer.blobs):

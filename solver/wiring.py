@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -16,8 +17,9 @@ from batchbrew.solver.graph import Node, backward_needs, included, insert_splits
 from batchbrew.solver.layer import LAYERS, Layer
 from batchbrew.solver.parameter import Parameter
 
-MAX_AXES = 4
-AUTOMATIC = "(automatic)"  # begins the name of a loss's top where the prototxt names none
+MAX_AXES = 32  # as Caffe's blobs
+MAX_COUNT = (1 << 31) - 1
+AUTOMATIC = "(automatic)"  # the name of a loss's top where the prototxt names none
 
 
 @dataclass(eq=False)
@@ -44,7 +46,12 @@ class Wiring:
     shapes: list[Shape] = field(default_factory=list)  # by tensor number, for the batch size of the prototxt
     outputs: list[str] = field(default_factory=list)
     weights: dict[int, float] = field(default_factory=dict)  # loss weight by tensor number
-    written: set[int] = field(default_factory=set)  # tensors that the caller writes
+    numbered: list[Tensor] = field(default_factory=list)  # all tensors by number
+    written: set[int] = field(default_factory=set)  # layers whose tops the caller writes
+
+    def shape_of(self, name: str) -> Shape:
+        """Return the shape of a blob for the batch size of the prototxt."""
+        return self.shapes[self.tensors[name].number]
 
 
 def wire(
@@ -77,13 +84,13 @@ def wire(
         for tensor in tops:
             net.tensors[tensor.name] = free[tensor.name] = tensor
         if layer.type == "Input":
-            net.written.update(top.number for top in tops)
+            net.written.add(number)
         _weigh(net, layer, tops)
         for i, bottom in enumerate(bottoms):
             bottom.data.widen(layer.borders(i))
         for i, top in enumerate(tops):
             top.diff.widen(layer.diff_borders(i))
-    net.outputs = sorted(name for name in free if not name.startswith(AUTOMATIC))
+    net.outputs = sorted(free)
     net.runs, net.needs = backward_needs([_node(net, i) for i in range(len(net.layers))], param.force_backward)
     return net
 
@@ -105,13 +112,18 @@ def _tops(
     net: Wiring, layer: Layer, bottoms: Sequence[Tensor], shapes: Sequence[Shape], dtype: DTypeLike
 ) -> list[Tensor]:
     """Return the tensors a layer writes: new ones, or the bottom's memory where it works in place."""
-    names = list(layer.param.top) or ([f"{AUTOMATIC} {layer.salt}"] if layer.loss else [])
+    names = list(layer.param.top)
+    if layer.loss and not names:
+        taken = sum(name.startswith(AUTOMATIC) for name in net.tensors)
+        names = [f"{AUTOMATIC} {taken + 1}" if taken else AUTOMATIC]
     tops = []
     for i, (name, shape) in enumerate(zip(names, shapes, strict=True)):
         if len(shape) > MAX_AXES:
             raise layer.error(f"blobs of more than {MAX_AXES} axes are not supported (top '{name}' {shape})")
-        if any(size < 1 for size in shape):
+        if any(size < 1 for size in shape) and not layer.dynamic:
             raise layer.error(f"top '{name}' would be empty: {shape}")
+        if prod(shape) > MAX_COUNT:
+            raise layer.error(f"top '{name}' {shape} would have more than {MAX_COUNT} elements")
         here = i < len(bottoms) and bottoms[i].name == name
         if (not here and name in net.tensors) or name in names[:i]:
             raise layer.error(f"top blob '{name}' is produced more than once")
@@ -119,11 +131,10 @@ def _tops(
         keeps = layer.keeps_top
         if here and layer.in_place and not bottoms[i].keeps:
             data, diff = bottoms[i].data, bottoms[i].diff
-        elif here and bottoms[i].number in net.written:
-            raise layer.error(f"cannot work in place on '{name}', which the caller writes; give the top another name")
         elif layer.type == "Split":
             data, keeps = bottoms[0].data, True  # other readers see the same memory
         tops.append(Tensor(name, data, diff, len(net.shapes), keeps))
+        net.numbered.append(tops[-1])
         net.shapes.append(shape)
     return tops
 

@@ -59,7 +59,7 @@ class MixedProgram:
         start = 0
         for compiled, group in groupby(calls, _is_compiled):
             piece = list(group)
-            program = _compiled.Program(piece, kernels) if compiled else ReferenceProgram(piece)
+            program = _bound(piece, kernels) if compiled else ReferenceProgram(piece)
             self._pieces.append((start, program))
             start += len(piece)
         self._count = start
@@ -74,6 +74,10 @@ class MixedProgram:
             low, high = max(start - first, 0), min(end - first, len(program))
             if low < high:
                 program.run(low, high)
+
+
+def _bound(calls: Sequence[Call], kernels: str) -> Program:
+    return _compiled.Program([(str(name), arguments) for name, arguments in calls], kernels)
 
 
 @cache
@@ -116,5 +120,5 @@ def compile_program(calls: Sequence[Call], kernels: str) -> Program:
     if kernels == "reference":
         return ReferenceProgram(calls)
     if all(map(_is_compiled, calls)):
-        return _compiled.Program(list(calls), kernels)
+        return _bound(calls, kernels)
     return MixedProgram(calls, kernels)

@@ -31,18 +31,13 @@ class Dropout(Layer):
     def forward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """y = x mask."""
         if self.phase == pb.TRAIN:
-            if bottom[0].shape[:1] != build.keys.shape:
-                raise self.error(
-                    f"draws by sample: axis 0 of its bottom must be the {len(build.keys)} samples of the batch "
-                    f"(found {bottom[0].shape})"
-                )
             self.mask = build.scratch(f"{self.name}.mask", bottom[0].shape)
             build.op(
                 "dropout_forward",
                 bottom[0].data,
                 top[0].data,
                 self.mask,
-                build.keys,
+                build.row_keys(bottom[0].shape[0] if bottom[0].shape else 1),
                 self.salt,
                 self.ratio,
             )

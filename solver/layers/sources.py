@@ -1,4 +1,4 @@
-"""Layers without bottoms: Data (a data set), Input (the user writes), DummyData (fillers)."""
+"""Layers without bottoms: what they have in common, Input (the user writes), DummyData (fillers)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from batchbrew.protos import messages as pb
 from batchbrew.solver.blob import Blob, Shape
 from batchbrew.solver.data.keys import Keys
-from batchbrew.solver.data.part import Part
-from batchbrew.solver.data.transform import Transform
 from batchbrew.solver.fillers import fill
 from batchbrew.solver.layer import LAYERS, Array, Builder, Layer
 
@@ -26,40 +24,13 @@ class SourceLayer(Layer):
 
     @abstractmethod
     def feed(self, tops: Sequence[Array], keys: Keys, indices: NDArray[np.int64]) -> None:
-        """Write the tops; ``indices`` int64[n] are the wanted samples of a data set, ``keys`` uint64[n] their keys."""
+        """Write the tops; ``indices`` int64[n] are the wanted samples, ``keys`` uint64[n] the keys of their draws."""
 
     def forward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Nothing: the tops have been fed."""
 
     def backward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob], needed: Sequence[bool]) -> None:
         """Nothing: there are no bottoms."""
-
-
-@LAYERS.register("Data")
-class Data(SourceLayer):
-    """Samples of a data set: transformed pictures (N, C, H, W) and, with a second top, labels (N)."""
-
-    tops = (1, 2)
-
-    def bind(self, part: Part, seed: int) -> None:
-        """Take samples from this part of a data set."""
-        if self.param.data_param.batch_size < 1:
-            raise self.error("batch_size must be at least 1")
-        where = f"{self.where}layer '{self.name}' ({self.type}): "
-        self.part = part
-        self.transform = Transform(self.param.transform_param, self.phase, part.shape, part.mean, seed, where=where)
-
-    def reshape(self, bottoms: Sequence[Shape]) -> list[Shape]:
-        """Return (N, C, h, w) and (N)."""
-        batch = self.param.data_param.batch_size
-        return [(batch, *self.transform.shape), (batch,)][: len(self.param.top)]
-
-    def feed(self, tops: Sequence[Array], keys: Keys, indices: NDArray[np.int64]) -> None:
-        """Write the samples."""
-        images, labels = self.part.take(indices)
-        self.transform.apply(images, keys, tops[0])
-        if len(tops) > 1:
-            tops[1][...] = labels
 
 
 @LAYERS.register("Input")

@@ -183,7 +183,7 @@ def check(shapes: dict[str, tuple[int, ...]], source: str, seed: int = 1) -> Non
     has_loss = any(type_.loss for type_ in (type(each) for each in net.layers))
 
     def objective() -> float:
-        net._cursor = 0  # equal draws of Dropout
+        net.whole.rewind()  # equal draws of Dropout
         net.forward()
         return net.total_loss if has_loss else float(sum((net.blobs[n].data * w).sum() for n, w in weights.items()))
 

@@ -134,7 +134,7 @@ END = layer("loss", "SoftmaxWithLoss", "ip label", "loss")
 
 def needs(source: str) -> dict[str, tuple[bool, list[bool]]]:
     net = net_of(source)
-    wired = net._net
+    wired = net.wiring
     return {each.name: (run, need) for each, run, need in zip(net.layers, wired.runs, wired.needs, strict=True)}
 
 
@@ -174,6 +174,6 @@ def test_propagate_down():
 def test_a_label_that_needs_a_gradient_is_refused_when_run():
     net = net_of(inputs(data=(2, 3), raw=(2, 3)) + IP + layer(
         "lip", "InnerProduct", "raw", "label", "inner_product_param { num_output: 1 }") + END)  # fmt: skip
-    assert dict(zip((each.name for each in net.layers), net._net.needs, strict=True))["loss"] == [True, True]
+    assert dict(zip((each.name for each in net.layers), net.wiring.needs, strict=True))["loss"] == [True, True]
     with pytest.raises(UserError, match=r"layer 'loss' \(SoftmaxWithLoss\): cannot propagate a gradient to its labels"):
-        net.forward()
+        net.backward()

@@ -132,7 +132,7 @@ def test_an_in_place_layer_behind_a_written_split_leaves_the_other_readers_alone
 def test_in_place_layers_share_memory_where_they_may():
     source = inputs(x=(2, 3)) + layer("ip", "InnerProduct", "x", "y", "inner_product_param { num_output: 2 }")
     net = net_of(source + layer("relu", "ReLU", "y", "y") + layer("s", "Sigmoid", "y", "y"))
-    tensors = [tops[0] for tops in net._net.tops[1:]]
+    tensors = [tops[0] for tops in net.wiring.tops[1:]]
     assert tensors[0].data is tensors[1].data  # ReLU overwrites what InnerProduct made
     assert tensors[1].data is not tensors[2].data  # Sigmoid must not: ReLU reads the sign of its top going backward
 
@@ -161,7 +161,7 @@ def test_losses_without_a_named_top():
     source = BASE + ip(1, "data")
     source += "".join(layer(f"l{i}", "SoftmaxWithLoss", "innerproduct1 label", "") for i in range(2))
     net = ran(source)
-    assert net.outputs == []
+    assert net.outputs == ["(automatic)", "(automatic) 2"]
     assert len(net.statistics) == 2
     assert net.total_loss > 0
 

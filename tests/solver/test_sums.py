@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from engine_support import KERNEL_SETS, assert_close, data, layer, net_of, samples
 
-from batchbrew.errors import UserError
 from batchbrew.protos import messages as pb
 
 BATCH = 16
@@ -160,7 +161,7 @@ def test_accuracy_is_counted():
 
 def net_predictions(indices):
     net = build(BODY.replace(f"batch_size: {BATCH}", f"batch_size: {len(indices)}") + LOSS, phase=pb.TEST)
-    net._cursor = indices[0]
+    net.whole.rewind(indices[0])
     net.forward()
     return net.blobs["ip"].data.argmax(1)
 
@@ -235,9 +236,20 @@ def test_rank_local_statistics_are_averaged():
     build().sync_local(lambda values: pytest.fail("nothing is local here"))
 
 
-def test_nets_that_cannot_be_cut():
+def test_nets_that_cannot_be_cut_run_whole_passes():
     none = TWO.replace("loss_weight: 0.5", "loss_weight: 0.5 loss_param { normalization: NONE }")
-    with pytest.raises(UserError, match="several losses cannot be cut into shares while one of them has normalization"):
-        build(none).accumulate(np.arange(3), 0)
-    with pytest.raises(UserError, match="a loss_weight on a layer that is no loss has no mean over samples"):
-        build(BODY + LOSS + layer("m", "Softmax", "ip", "m", "loss_weight: 1")).accumulate(np.arange(3), 0)
+    assert re.fullmatch("loss '.*' has normalization NONE or ignore_label beside other losses", build(none).uncut[0])
+    softmax = BODY + LOSS + layer("m", "Softmax", "ip", "m", "loss_weight: 1")
+    assert build(softmax).uncut == ["top 'm' of layer 'm' (Softmax) has a loss_weight but is no mean"]
+    passes, whole = build(none), build(none)
+    passes.zero_sums()
+    passes.accumulate(np.arange(BATCH), 0)
+    passes.accumulate(np.arange(5), 0)
+    whole.forward()
+    first = whole.total_loss
+    whole.backward()
+    whole.whole.forward(indices=np.arange(5))
+    whole.whole.backward()
+    assert passes.count == 2
+    assert passes.mean_loss == pytest.approx((first + whole.total_loss) / 2)
+    assert_close(passes.flat.grads, whole.flat.grads, 1e-12)
