@@ -171,6 +171,10 @@ class Net:
         """The sum of all losses by their weights after ``forward``."""
         return self.whole.loss()
 
+    def weight_of(self, name: str) -> float:
+        """Return the loss weight of a blob, 0 for one that is no loss."""
+        return self.wiring.weights.get(self.wiring.tensors[name].number, 0.0)
+
     # --- sums over any number of samples ----------------------------------------------------------------------------
 
     def zero_sums(self) -> None:

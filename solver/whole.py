@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,7 @@ class WholeBatch:
         """The program for the present shapes."""
         if self._compiled is None:
             build = self._builder(False, self.batch)
+            build.working, self._working = self._working, build.working
             sizes = Sizes(given=self._given, live=self._live)
             self._compiled = compile_net(self._net, self._kernels, build, sizes, backward=True)
         return self._compiled
@@ -131,10 +133,16 @@ class WholeBatch:
         last = len(self._net.layers) - 1 if end is None else end
         return float(sum(np.vdot(blob.data, blob.diff) for i, blob in self.compiled.losses if start <= i <= last))
 
-    def steps(self) -> Iterator[tuple[int, Callable[[], None], Callable[[], None]]]:
-        """Yield (layer number, run it forward, run it backward), for measuring; samples are fed by the forward call."""
-        for i in range(len(self._net.layers)):
-            yield i, lambda i=i: self.forward(i, i), lambda i=i: self.backward(i, i)  # type: ignore[misc]
+    def steps(self) -> list[tuple[Callable[[], None], Callable[[], None]]]:
+        """Return what runs each layer forward and backward, for measuring; call ``forward`` and ``backward`` before."""
+        program = self.compiled.program
+
+        def bind(i: int) -> tuple[Callable[[], None], Callable[[], None]]:
+            here, back = self.compiled.forward[i], self.compiled.backward[i]
+            forward = partial(self.forward, i, i) if i in self._stops else partial(program.run, *here)
+            return forward, partial(program.run, *back)
+
+        return [bind(i) for i in range(len(self._net.layers))]
 
     def _run(self, start: int, stop: int) -> None:
         if start < stop:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from runner_support import MPIEXEC, NET, SOLVER, STUDY, TINY_TEST, losses, summary, values, write_files
 
-from batchbrew.__main__ import normalise
+from batchbrew.cli.arguments import normalise
 from batchbrew.cli import run
 from batchbrew.runner.folder import RunFolder
 from batchbrew.runner.launch import environment_for

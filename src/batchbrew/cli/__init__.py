@@ -8,15 +8,20 @@ from collections.abc import Sequence
 import click
 
 from batchbrew import __version__
+from batchbrew.cli.arguments import normalise
 from batchbrew.errors import UserError, did_you_mean
 
 # command -> the module of batchbrew.cli that defines it under the same name (hyphens as underscores)
 _COMMANDS = {
     "train": "train",
+    "test": "test",
+    "time": "time",
+    "device-query": "device_query",
     "study": "study",
     "report": "report",
     "check": "check",
     "data": "data",
+    "upgrade": "upgrade",
     "submit": "submit",
     "calibrate": "calibrate",
     "worker": "worker",
@@ -47,10 +52,14 @@ class LazyGroup(click.Group):
         """Write the list of commands without importing them."""
         rows = [
             ("train", "Train one net, on one or several nodes."),
+            ("test", "Score a trained model on the test data of its net."),
+            ("time", "Time every layer of a net."),
+            ("device_query", "Say what the work is done on."),
             ("study", "Run or look at a study: a grid of batch sizes, node counts, seeds."),
             ("report", "Write the speedup report of a study."),
             ("check", "Check nets, solvers and studies without running them."),
             ("data", "Make, download and list data sets."),
+            ("upgrade", "Write nets, models and solvers of older formats in the current one."),
             ("submit", "Hand a study to a cluster's scheduler."),
             ("calibrate", "Measure compute and communication times for a study."),
         ]
@@ -67,7 +76,7 @@ def root() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; a user's mistake is one line on stderr and exit code 2, never a traceback."""
     try:
-        result = root.main(args=list(arguments), prog_name="batchbrew", standalone_mode=False)
+        result = root.main(args=normalise(list(arguments)), prog_name="batchbrew", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except UserError as error:
         click.echo(f"batchbrew: error: {error}", err=True)
