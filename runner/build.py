@@ -18,7 +18,9 @@ from batchbrew.runner.spec import RunSpec
 
 if TYPE_CHECKING:
     from batchbrew.runner.caffe_files import CaffeFiles
+    from batchbrew.solver.data.part import DataSet
     from batchbrew.solver.load import NetFile
+    from batchbrew.solver.net import Net
 
 
 @dataclass(frozen=True)
@@ -62,22 +64,41 @@ def _assemble(
     spec: RunSpec, solver_param: pb.SolverParameter, train_file: NetFile, test_file: NetFile, where: str
 ) -> Built:
     from batchbrew.runner.caffe_files import CaffeFiles
-    from batchbrew.solver.data import dataset
     from batchbrew.solver.solvers import make_solver
+
+    apply_overrides(solver_param, spec.solver_overrides)
+    data = _open(spec) if spec.data else None
+    net = train_file.build(pb.TRAIN, data=data.train if data else None, seed=spec.seed)
+    net.clock = perf_counter
+    _check_cuts(net, spec, train_file.path)
+    test_net = None
+    if spec.test_samples and data_layer(test_file.param, pb.TEST) is not None:
+        test_net = test_file.build(pb.TEST, data=data.test if data else None, seed=spec.seed, share=net)
+    solver = make_solver(solver_param, net, where)
+    files = CaffeFiles(net, solver, solver_param.snapshot_format == pb.SolverParameter.HDF5)
+    about_data = {
+        "name": data.name if data else "sources of the net",
+        "train": spec.train_samples,
+        "test": spec.test_samples,
+        "digest": spec.data_digest,
+    }
+    return Built(Job(spec, net, solver, test_net), solver_param, describe_net(net), about_data, files)
+
+
+def _open(spec: RunSpec) -> DataSet:
+    """Open the prepared data set of a run; it must be the one that was planned with."""
+    from batchbrew.solver.data import dataset
 
     data = dataset.open_dataset(Path(spec.data))
     if data.digest != spec.data_digest:
         raise UserError(f"{spec.data}: has changed since the run was planned: make it again, or plan the study afresh")
-    apply_overrides(solver_param, spec.solver_overrides)
-    net = train_file.build(pb.TRAIN, data=data.train, seed=spec.seed)
-    net.clock = perf_counter
-    test_net = None
-    if spec.test_samples and data_layer(test_file.param, pb.TEST) is not None:
-        test_net = test_file.build(pb.TEST, data=data.test, seed=spec.seed, share=net)
-    solver = make_solver(solver_param, net, where)
-    files = CaffeFiles(net, solver, solver_param.snapshot_format == pb.SolverParameter.HDF5)
-    about_data = {"name": data.name, "train": len(data.train), "test": len(data.test), "digest": data.digest}
-    return Built(Job(spec, net, solver, test_net), solver_param, describe_net(net), about_data, files)
+    return data
+
+
+def _check_cuts(net: Net, spec: RunSpec, where: str) -> None:
+    """Raise UserError if a net that sees whole batches were to be cut."""
+    if net.uncut and spec.nodes > 1:
+        raise UserError(f"{where}: its batch cannot be cut over {spec.nodes} nodes: {net.uncut[0]}; use one node")
 
 
 def describe_net(net: Any) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import numpy as np
 from batchbrew.errors import UserError
 from batchbrew.protos import messages as pb
 from batchbrew.runner.build import validate
-from batchbrew.runner.source_files import data_layer
 from batchbrew.runner.study import load_study
 
 if TYPE_CHECKING:
@@ -62,11 +61,15 @@ def _check_solver(path: Path) -> str:
 
 def _build(train_file: NetFile, test_file: NetFile) -> Net:
     """Build a net in both phases where it has both; return the training net, or the test net if it is the only one."""
+    from batchbrew.solver.readers import names_data_set, readers
+
     net: Net | None = None
     for file, phase in ((train_file, pb.TRAIN), (test_file, pb.TEST)):
-        layer = data_layer(file.param, phase)
-        if layer is not None:
-            net = file.build(phase, data=_part(layer[1], Path(file.path).parent, phase), share=net)
+        layers = readers(file.param, phase)
+        if layers:
+            named = names_data_set(layers[0])
+            part = _part(layers[0].data_param.source, Path(file.path).parent, phase) if named else None
+            net = file.build(phase, data=part, share=net)
     return net if net is not None else train_file.build(pb.TRAIN)
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from batchbrew.errors import UserError
 from batchbrew.runner.atomic import sync_folder
 from batchbrew.runner.job import Job
+from batchbrew.solver.hdf5 import DAMAGED
 
 KIND, FORMAT = "batchbrew state", 1
 NEWEST, PREVIOUS = "state.h5", "state.prev.h5"
@@ -93,7 +94,7 @@ def is_state(path: Path) -> bool:
     try:
         with h5py.File(path, "r") as file:
             return bool(file.attrs.get("kind") == KIND)
-    except OSError:
+    except DAMAGED:
         return path.name in (NEWEST, PREVIOUS)
 
 
@@ -120,7 +121,7 @@ def load(path: Path) -> State:
             if _checksum(state) != int(attrs["crc32"]):
                 raise UserError(f"{path}: is damaged (its checksum does not match): delete it")
             return state
-    except (OSError, KeyError, ValueError) as error:
+    except DAMAGED as error:
         raise UserError(f"{path}: cannot be read as a saved state ({_brief(error)}): delete it") from None
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from batchbrew.errors import UserError
 from batchbrew.protos import messages as pb
 from batchbrew.protos import text
-from batchbrew.runner.spec import Metric
+from batchbrew.runner.spec import Metric, digest
 
 if TYPE_CHECKING:
     from batchbrew.solver.load import NetFile
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What planning needs to know of a data set: the prepared file, its sizes and its content digest."""
+    """What planning needs to know of the data: the prepared file, its sizes and its content digest.
+
+    ``source`` is empty where the layers of the net read what they name themselves, as in Caffe.
+    """
 
     source: str
     train: int
@@ -72,14 +75,7 @@ def read_sources(solver_path: Path, data: str | None = None, beside: Path | None
     solver = load.read_solver(solver_path)
     train_file = load.solver_net(solver, solver_path, pb.TRAIN)
     test_file = load.solver_net(solver, solver_path, pb.TEST)
-    layer = data_layer(train_file.param, pb.TRAIN)
-    if layer is None:
-        raise UserError(f"{train_file.path}: no data layer with a batch_size in phase TRAIN: add one of type 'Data'")
-    batch_size, source = layer
-    if data is None and not source:
-        raise UserError(
-            f"{train_file.path}: the data layer names no source: give the data (--data, or data: in a study)"
-        )
+    batch_size, facts = _data_of(train_file, test_file, solver, data, beside)
     same = test_file.param == train_file.param
     return SourceFiles(
         solver_path=solver_path,
@@ -88,7 +84,7 @@ def read_sources(solver_path: Path, data: str | None = None, beside: Path | None
         net_text=_text_of(train_file, solver_path),
         test_text=None if same else _text_of(test_file, solver_path),
         batch_size=batch_size,
-        data=_data_facts(data, beside) if data is not None else _data_facts(source, Path(train_file.path).parent),
+        data=facts,
         metrics=_outputs(test_file.param),
         solver=solver,
     )
@@ -109,14 +105,52 @@ def _present(net: pb.NetParameter, phase: int) -> list[pb.LayerParameter]:
 
 
 def data_layer(net: pb.NetParameter, phase: int) -> tuple[int, str] | None:
-    """Return (batch_size, source) of the net's first data layer in ``phase``, None where it has none."""
-    for layer in _present(net, phase):
+    """Return (batch_size, source) of the net's first layer that reads samples in ``phase``, None where it has none."""
+    from batchbrew.solver.readers import readers
+
+    for layer in readers(net, phase):
         for descriptor, value in layer.ListFields():
             settings: Any = value
-            batch_size = getattr(settings, "batch_size", None)
-            if descriptor.name.endswith("data_param") and batch_size:
-                return int(batch_size), str(getattr(settings, "source", ""))
+            if descriptor.name.endswith("data_param"):
+                return int(getattr(settings, "batch_size", 0)), str(getattr(settings, "source", ""))
+        return 0, ""
     return None
+
+
+def _data_of(
+    train_file: NetFile, test_file: NetFile, solver: pb.SolverParameter, data: str | None, beside: Path | None
+) -> tuple[int, DataFacts]:
+    """Return the batch size and the data: a data set of ours, or what the layers of the net read by themselves."""
+    from batchbrew.solver.readers import names_data_set, read, readers
+
+    layers = readers(train_file.param, pb.TRAIN)
+    if not layers:
+        raise UserError(
+            f"{train_file.path}: no layer reads samples in phase TRAIN: add one of type 'Data', or train as Caffe "
+            f"does with --as-caffe"
+        )
+    first = data_layer(train_file.param, pb.TRAIN)
+    if first is None or first[0] < 1:
+        raise UserError(f"{train_file.path}: layer '{layers[0].name}' ({layers[0].type}): give a batch_size")
+    batch_size, source = first
+    if data is not None:
+        return batch_size, _data_facts(data, beside)
+    if not source:
+        raise UserError(
+            f"{train_file.path}: the data layer names no source: give the data (--data, or data: in a study)"
+        )
+    if names_data_set(layers[0]):
+        return batch_size, _data_facts(source, Path(train_file.path).parent)
+    trained = read(layers, pb.TRAIN, train_file.path)
+    tests = readers(test_file.param, pb.TEST) if test_file.param != train_file.param or _has_test(solver) else []
+    tested = read(tests, pb.TEST, test_file.path) if tests else None
+    both = trained.digest + (tested.digest if tested else "")
+    return batch_size, DataFacts("", trained.count, tested.count if tested else 0, digest(both))
+
+
+def _has_test(solver: pb.SolverParameter) -> bool:
+    """Return whether the solver tests at all; a net without rules of phase would read its training samples again."""
+    return bool(len(solver.test_iter) or solver.test_interval)
 
 
 def _outputs(net: pb.NetParameter) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,7 @@ class WholeBatch:
         self._given: dict[int, Shape] = {}
         self._live: dict[int, list[Shape]] = {}
         self._compiled: Compiled | None = None
+        self._working: dict[tuple[Any, ...], Array] = {}  # working arrays of that program
         self._indices: NDArray[np.int64] | None = None  # the samples asked for, instead of the next ones
         self.rewind()
 
@@ -45,11 +47,16 @@ class WholeBatch:
     @property
     def compiled(self) -> Compiled:
         """The program for the present shapes."""
-        if self._compiled is None:
-            build = self._builder(False, self.batch)
-            build.working, self._working = self._working, build.working
-            sizes = Sizes(given=self._given, live=self._live)
-            self._compiled = compile_net(self._net, self._kernels, build, sizes, backward=True)
+        return self._compiled or self._compile(0)
+
+    def _compile(self, first: int) -> Compiled:
+        """Make the program; what layers before ``first`` have kept for their way back stays."""
+        build = self._builder(False, self.batch)
+        build.working |= {key: array for key, array in self._working.items() if key[0] < first}
+        self._working = build.working
+        self._compiled = compile_net(
+            self._net, self._kernels, build, Sizes(given=self._given, live=self._live), backward=True
+        )
         return self._compiled
 
     @property
@@ -173,7 +180,7 @@ class WholeBatch:
             shapes = layer.reshape_live([self.compiled.tensors[b.number] for b in self._net.bottoms[i]])
             if shapes != [self.compiled.tensors[t.number].shape for t in self._net.tops[i]]:
                 self._live = {number: known for number, known in self._live.items() if number < i} | {i: shapes}
-                self._compiled = None
+                self._compile(i)
                 self._give_keys()
 
     def _feed(self, i: int, layer: SourceLayer) -> None:
@@ -183,7 +190,7 @@ class WholeBatch:
         if isinstance(layer, SampleLayer) and layer.look(indices):
             if any(t.number in self._given for t in tops):
                 raise layer.error("samples of varying shape cannot be put into batches of a given size")
-            self._compiled = None
+            self._compile(i)
             self._give_keys()
         if self._indices is None:
             self._cursors[i] += rows

@@ -40,6 +40,11 @@ class Data(SampleLayer):
         return len(self.part)
 
     @property
+    def digest(self) -> str:
+        """What tells its samples apart from others, cheap to make."""
+        return self.part.digest
+
+    @property
     def batch(self) -> int:
         """The batch size of the prototxt."""
         return int(self.param.data_param.batch_size)

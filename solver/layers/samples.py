@@ -28,6 +28,11 @@ class SampleLayer(SourceLayer):
 
     @property
     @abstractmethod
+    def digest(self) -> str:
+        """What tells its samples apart from others, cheap to make."""
+
+    @property
+    @abstractmethod
     def batch(self) -> int:
         """The batch size of the prototxt."""
 

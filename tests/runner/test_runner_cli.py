@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from runner_support import MPIEXEC, NET, SOLVER, STUDY, TINY_TEST, losses, summary, values, write_files
 
-from batchbrew.cli.arguments import normalise
 from batchbrew.cli import run
+from batchbrew.cli.arguments import normalise
 from batchbrew.runner.folder import RunFolder
 from batchbrew.runner.launch import environment_for
 

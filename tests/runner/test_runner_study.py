@@ -260,7 +260,8 @@ def test_mistakes_in_the_files_behind_are_named_there(tmp_path):
         load_study(path)
     path = write_files(tmp_path, net=NET.replace('type: "Data" top', 'type: "Input" top').replace("batch_size: 10", ""))
     with pytest.raises(
-        UserError, match=r"net\.prototxt: no data layer with a batch_size in phase TRAIN: add one of type"
+        UserError,
+        match=r"net\.prototxt: no layer reads samples in phase TRAIN: add one of type 'Data', or train as Caffe",
     ):
         load_study(path)
 
