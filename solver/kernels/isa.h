@@ -28,6 +28,7 @@ PRAGMA(GCC target(TARGET))
 #include "neuron.h"
 #include "norm.h"
 #include "loss.h"
+#include "sigmoid_loss.h"
 #include "update.h"
 
 const brew_entry TABLE[] = {
@@ -69,9 +70,15 @@ const brew_entry TABLE[] = {
     {"softmax_loss_backward", softmax_loss_backward},
     {"euclidean_forward", euclidean_forward},
     {"euclidean_backward", euclidean_backward},
+    {"sigmoid_loss_forward", sigmoid_loss_forward},
+    {"sigmoid_loss_backward", sigmoid_loss_backward},
     {"accuracy_forward", accuracy_forward},
     {"sgd_update", sgd_update},
     {"nesterov_update", nesterov_update},
+    {"adagrad_update", adagrad_update},
+    {"rmsprop_update", rmsprop_update},
+    {"adadelta_update", adadelta_update},
+    {"adam_update", adam_update},
     {"sum_squares", sum_squares},
     {0, 0},
 };
