@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from batchbrew.errors import UserError
+from batchbrew.solver.memory import require
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -14,9 +18,13 @@ SLACK = 64  # elements behind each buffer that vector loads may touch
 
 
 def aligned_zeros(count: int, dtype: DTypeLike) -> Array:
-    """Return ``count`` zeros, 64-byte aligned and followed by slack that may be read."""
+    """Return ``count`` zeros, 64-byte aligned and followed by slack that may be read; UserError if there is no room."""
     itemsize = np.dtype(dtype).itemsize
-    raw = np.zeros((count + SLACK) * itemsize + 64, np.uint8)
+    require(count * itemsize, f"an array of {count:,} values")
+    try:
+        raw = np.zeros((count + SLACK) * itemsize + 64, np.uint8)
+    except MemoryError:
+        raise UserError(f"out of memory: no room for an array of {count:,} values") from None
     start = -raw.ctypes.data % 64
     return raw[start : start + (count + SLACK) * itemsize].view(dtype)[:count]
 
@@ -46,7 +54,7 @@ class Storage:
             inner = shape[1:]
             if len(shape) == 4:
                 inner = (shape[2] + 2 * frame[0], shape[3] + 2 * frame[1], shape[1])
-            count = lead * int(np.prod(inner, dtype=np.int64))
+            count = lead * prod(inner)
             self._buffer = aligned_zeros(count, self.dtype).reshape(lead, *inner)
             self._key = key
         if not shape:

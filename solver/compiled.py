@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from batchbrew.solver.kernels import Program, compile_program
 from batchbrew.solver.layer import Builder
 from batchbrew.solver.layers.samples import SampleLayer
 from batchbrew.solver.layers.sources import SourceLayer
+from batchbrew.solver.memory import require
 from batchbrew.solver.wiring import Wiring
 
 Span = tuple[int, int]  # first operation, and the one after the last
@@ -52,6 +54,7 @@ def compile_net(net: Wiring, kernels: str, build: Builder, sizes: Sizes, backwar
     first.
     """
     shapes = _shapes(net, sizes)
+    _check_memory(net, shapes)
     views: dict[tuple[int, Shape], Array] = {}
 
     def view(storage: Storage, shape: Shape) -> Array:
@@ -111,6 +114,16 @@ def _shapes(net: Wiring, sizes: Sizes) -> list[Shape]:
                 shape = (sizes.samples, *shape[1:])  # noqa: PLW2901
             shapes[tensor.number] = sizes.given.get(tensor.number, shape)
     return [shapes[number] for number in range(len(shapes))]
+
+
+def _check_memory(net: Wiring, shapes: Sequence[Shape]) -> None:
+    """Refuse what cannot fit before the first blob is made; layers in place share theirs."""
+    needed: dict[int, int] = {}
+    for tensor in net.numbered:
+        for storage in (tensor.data, tensor.diff):
+            size = prod(shapes[tensor.number]) * np.dtype(storage.dtype).itemsize
+            needed[id(storage)] = max(size, needed.get(id(storage), 0))
+    require(sum(needed.values()), f"the blobs of {len(net.layers)} layers")
 
 
 def _refuse(problem: UserError) -> None:

@@ -68,7 +68,7 @@ def gaussian(filler: pb.FillerParameter, shape: Shape, generator: np.random.Gene
     """Draw from N(mean, std^2); with sparse >= 0 keep each value with probability sparse / shape[0], else 0."""
     if filler.std < 0:
         raise UserError(f"filler 'gaussian': std must not be negative (found {filler.std:g})")
-    values = generator.normal(filler.mean, filler.std, shape)
+    values = generator.normal(filler.mean, abs(filler.std), shape)  # NumPy refuses -0.0
     if filler.sparse >= 0:
         values *= generator.uniform(size=shape) < filler.sparse / (shape[0] if shape else 1)
     return values

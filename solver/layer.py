@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,7 +32,7 @@ class Builder:
         self.factors = factors  # weight of each loss within the sums, by its salt
         self.calls: list[Call] = []
         self.layer = 0  # number of the layer that writes, so that layers of one name have scratch of their own
-        self._scratch: dict[tuple[Any, ...], Array] = {}
+        self.working: dict[tuple[Any, ...], Array] = {}  # what ``scratch`` gave, by layer number, name and shape
 
     def row_keys(self, rows: int) -> Array:
         """Return one 64-bit key a row, for random draws: those of the samples where there are as many rows."""
@@ -48,12 +49,12 @@ class Builder:
     def scratch(self, name: str, shape: Shape, dtype: DTypeLike | None = None) -> Array:
         """Return a zeroed working array, the same one for the same name and shape; pictures lie as n, h, w, c."""
         key = (self.layer, name, shape)
-        if key not in self._scratch:
+        if key not in self.working:
             stored = (shape[0], shape[2], shape[3], shape[1]) if len(shape) == 4 else shape
-            flat = aligned_zeros(int(np.prod(stored, dtype=np.int64)), self.dtype if dtype is None else dtype)
+            flat = aligned_zeros(prod(stored), self.dtype if dtype is None else dtype)
             array = flat.reshape(stored)
-            self._scratch[key] = array.transpose(0, 3, 1, 2) if len(shape) == 4 else array
-        return self._scratch[key]
+            self.working[key] = array.transpose(0, 3, 1, 2) if len(shape) == 4 else array
+        return self.working[key]
 
 
 class Layer(ABC):

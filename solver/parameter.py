@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from batchbrew.protos import messages as pb
 from batchbrew.solver.blob import Shape, aligned_zeros
+from batchbrew.solver.memory import require
 
 Array = NDArray[Any]
 ALIGN = 16  # each parameter starts at a multiple of this many elements
@@ -45,7 +47,7 @@ class Parameter:
     @property
     def count(self) -> int:
         """Number of elements."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return prod(self.shape)
 
     @property
     def label(self) -> str:
@@ -77,6 +79,7 @@ class Flat:
             parameter.start = self.size
             self.size += -(-parameter.count // ALIGN) * ALIGN
         self.tail = tail
+        require(self.size * (np.dtype(dtype).itemsize + 8), f"{self.size:,} parameters with their gradients")
         self.values = aligned_zeros(self.size, dtype)
         self.message = aligned_zeros(self.size + tail, np.float64)
         self.grads = self.message[: self.size]

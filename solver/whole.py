@@ -82,7 +82,7 @@ class WholeBatch:
         """
         tensor = self._net.tensors[name]
         producer = next(i for i, tops in enumerate(self._net.tops) if any(t.name == name for t in tops))
-        if not self._net.bottoms[producer] and self.shape(name) != shape:
+        if not self._net.bottoms[producer] and (self._compiled is None or self.shape(name) != shape):
             first = next(t for t in self._net.tops[producer] if t.name == name)
             self._given[first.number] = shape
             self._compiled = None

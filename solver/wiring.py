@@ -76,6 +76,7 @@ def wire(
         bottoms = [free.pop(name) for name in layer_param.bottom]
         bind(layer)
         layer.setup([net.shapes[b.number] for b in bottoms])
+        _check_parameters(layer)
         shapes = layer.reshape([net.shapes[b.number] for b in bottoms])
         tops = _tops(net, layer, bottoms, shapes, dtype)
         net.layers.append(layer)
@@ -108,6 +109,14 @@ def _check_counts(layer: Layer) -> None:
         raise layer.error(f"takes {wanted} {what} blob(s) {role} (found {found})")
 
 
+def _check_parameters(layer: Layer) -> None:
+    for parameter in layer.parameters:
+        if parameter.count > MAX_COUNT:
+            raise layer.error(
+                f"parameter {parameter.index} {parameter.shape} would have more than {MAX_COUNT} elements"
+            )
+
+
 def _tops(
     net: Wiring, layer: Layer, bottoms: Sequence[Tensor], shapes: Sequence[Shape], dtype: DTypeLike
 ) -> list[Tensor]:
@@ -116,6 +125,8 @@ def _tops(
     if layer.loss and not names:
         taken = sum(name.startswith(AUTOMATIC) for name in net.tensors)
         names = [f"{AUTOMATIC} {taken + 1}" if taken else AUTOMATIC]
+    if len(names) != len(shapes):
+        raise layer.error(f"makes {len(shapes)} top blob(s), one for each bottom (found {len(names)})")
     tops = []
     for i, (name, shape) in enumerate(zip(names, shapes, strict=True)):
         if len(shape) > MAX_AXES:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from math import prod
 
 from batchbrew.solver.blob import Blob, Shape
-from batchbrew.solver.layer import LAYERS, Array, Builder, Layer
-from batchbrew.solver.layers.rows import as_rows
+from batchbrew.solver.layer import LAYERS, Builder, Layer
+from batchbrew.solver.layers.views import copy_reshaped
 
 
 @LAYERS.register("Flatten")
@@ -42,12 +42,3 @@ class Flatten(Layer):
         """Copy back."""
         if needed[0]:
             copy_reshaped(build, self.name, top[0].diff, bottom[0].diff)
-
-
-def copy_reshaped(build: Builder, tag: str, source: Array, target: Array) -> None:
-    """Write down a copy between two arrays of one size and different shapes, elements in C order."""
-    x, _ = as_rows(build, source, f"{tag}.from", (source.size,), fill=True)
-    y, copied = as_rows(build, target, f"{tag}.to", (target.size,), fill=False)
-    build.op("copy", x, y)
-    if copied is not None:
-        build.op("copy", copied, target)

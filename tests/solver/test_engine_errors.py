@@ -169,6 +169,8 @@ RUN_ONLY = (
     "here and",
     "samples of varying shape",
 )  # tested below or in test_graph.py
+for path in sorted(Path(__file__).parent.glob("errors_*.py")):  # those of a family are tested with its layers
+    RUN_ONLY += getattr(importlib.import_module(path.stem), "RUN_ONLY", ())
 
 
 def raised() -> Iterator[str]:

@@ -31,7 +31,8 @@ def pool_max_forward(x: Array, y: Array, mask: Array, *geometry: int) -> None:
     lowest = -float(np.finfo(np.float32).max)
     for r, q, rows, cols, _ in _windows(x, y, geometry):
         window = x[:, :, rows, cols]
-        flat = np.where(np.isnan(window), -np.inf, window).reshape(*window.shape[:2], -1)
+        flat = np.where(np.isnan(window), -np.inf, window)
+        flat = flat.reshape(*window.shape[:2], window.shape[2] * window.shape[3])
         at = flat.argmax(axis=2)
         best = np.take_along_axis(flat, at[..., None], axis=2)[..., 0]
         found = best > lowest
