@@ -1,6 +1,7 @@
 """Binary messages (caffemodel, solverstate, binaryproto) and the arrays in them.
 
-Unknown fields, such as those of Caffe's forks, survive reading and writing.
+Unknown fields, such as those of Caffe's forks, survive reading and writing. Texts in another encoding than UTF-8 are
+read with the replacement character for what cannot be read.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from batchbrew.errors import UserError
 from batchbrew.protos import messages as pb
+from batchbrew.protos.encoding import has_foreign_text, readable
 from batchbrew.protos.files import is_text, read_bytes, write_bytes
 from batchbrew.protos.schema import descriptor
 
@@ -128,6 +130,8 @@ def _fill(message: Message, content: bytes) -> bool:
         message.ParseFromString(content)
     except DecodeError:
         return False
+    if has_foreign_text(message):
+        message.ParseFromString(readable(content, type(message)))
     fields = descriptor(type(message)).fields_by_number
     unknown = UnknownFieldSet(message)
     mismatched = [fields.get(unknown[index].field_number) for index in range(len(unknown))]

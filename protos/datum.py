@@ -7,7 +7,7 @@ a JPEG or PNG file instead.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +33,8 @@ class Datum(NamedTuple):
         array([[[0, 1],
                 [2, 3]]], dtype=uint8)
         """
-        values: NDArray[np.uint8] | NDArray[np.float32]
-        if self.data or self.floats is None:
-            values = np.frombuffer(self.data, np.uint8)
-        else:
+        values: NDArray[Any] = np.frombuffer(self.data, np.uint8)
+        if not self.data and self.floats is not None:
             values = self.floats
         if min(self.shape) < 1 or values.size != math.prod(self.shape):
             raise ValueError(f"{values.size} values for a shape {' x '.join(map(str, self.shape))}")
@@ -149,6 +147,8 @@ def _signed(number: int) -> int:
 def _unpacked(record: bytes, at: int) -> NDArray[np.float32]:
     """Return the floats that follow each other from ``at``, each behind its tag."""
     rows = np.frombuffer(record, np.uint8, (len(record) - at) // 5 * 5, at).reshape(-1, 5)
+    if not len(rows):
+        raise ValueError("cut short")
     others = np.flatnonzero(rows[:, 0] != _FLOAT_TAG)
     run = rows[: others[0] if len(others) else len(rows), 1:]
     return np.ascontiguousarray(run).view("<f4").ravel()

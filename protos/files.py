@@ -10,6 +10,14 @@ from pathlib import Path
 from batchbrew.errors import UserError, did_you_mean
 
 
+def is_file(path: Path) -> bool:
+    """Tell whether ``path`` is a file; a name no file can have is none, where pathlib may raise OSError."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def read_bytes(path: Path) -> bytes:
     """Return the content of the file at ``path``; UserError if there is none or it cannot be read."""
     try:

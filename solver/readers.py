@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchbrew.protos import messages as pb
+from batchbrew.solver.data.store import is_store
 from batchbrew.solver.graph import included
 from batchbrew.solver.layer import LAYERS
 from batchbrew.solver.layers.samples import SampleLayer
-
-DATABASES = ("data.mdb", "CURRENT")  # a file of every LMDB and LevelDB folder
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,7 @@ class Reading:
 
 def names_data_set(layer: pb.LayerParameter) -> bool:
     """Return whether a data layer names a data set of ours (by name, file or raw folder), not a source like Caffe's."""
-    source = Path(layer.data_param.source)
-    return layer.type == "Data" and not any((source / name).is_file() for name in DATABASES)
+    return layer.type == "Data" and not is_store(Path(layer.data_param.source))
 
 
 def readers(net: pb.NetParameter, phase: int) -> list[pb.LayerParameter]:

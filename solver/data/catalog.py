@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchbrew.errors import UserError, did_you_mean
+from batchbrew.protos import messages as pb
 from batchbrew.solver.data.download import ARCHIVES, Progress, fetch, is_archive, unpack
-from batchbrew.solver.data.part import DataSet
+from batchbrew.solver.data.part import DataSet, Part, Samples
 from batchbrew.solver.data.prepared import open_dataset, write_dataset
+from batchbrew.solver.data.records import Records
 from batchbrew.solver.data.sources import SOURCES, Raw, Source
+from batchbrew.solver.data.store import LevelDb, Lmdb, is_store, open_store
 
 FILES = "files"  # the origin of a data set made from files the user named
 
@@ -69,6 +72,46 @@ def resolve(source: str, folder: Path | None = None) -> DataSet:
     if os.sep in source or path.suffix:
         raise UserError(f"{source}: no such file or folder, and no data set has this name ({_known_names()})")
     raise UserError(f"unknown data set '{source}'{did_you_mean(source, SOURCES)} ({_known_names()}, or a path)")
+
+
+def open_samples(source: str, phase: int, backend: int | None = None) -> Samples:
+    """Return what a Data layer's ``source`` names: the folder of an LMDB or LevelDB, or the part of a data set.
+
+    Which data base it is shows in the folder. ``backend`` (that of DataParameter, None if not given) only says what to
+    miss where there is none. Raises UserError.
+    """
+    path = Path(source).expanduser()
+    if is_store(path):
+        return Records(open_store(path))
+    known = source in SOURCES or (data_home() / f"{source}.h5").is_file() or path.is_file()
+    if not known and (path.is_dir() or backend is not None) and not _holds_raw_files(path):
+        kind, mark = ("LMDB", Lmdb.mark) if backend == pb.DataParameter.LMDB else ("LevelDB", LevelDb.mark)
+        if path.is_dir():
+            raise UserError(
+                f"{source}: the folder holds no {kind} (no {mark}) and no known data set ({_known_names()})"
+            )
+        raise UserError(
+            f"{source}: there is no such {kind} in {Path.cwd()}, and no data set has this name"
+            f"{did_you_mean(source, SOURCES)} ({_known_names()})"
+        )
+    found = resolve(source)
+    return found.train if phase == pb.TRAIN else found.test
+
+
+def read_parts(source: str, folder: Path | None = None) -> tuple[str, Part, Part]:
+    """Return name, training and test part of what `resolve` would open; raw files are read without preparing them."""
+    path = Path(source).expanduser()
+    if source in SOURCES or not (path.is_dir() or is_archive(path)):
+        found = resolve(source, folder)
+        return found.name, found.train, found.test
+    with _folder_of(path, data_home(folder)) as place:
+        for name in SOURCES:
+            known = SOURCES.get(name)()
+            files = known.find(place)
+            if files is not None:
+                raw = known.read(files)
+                return name, raw.train, raw.test
+    raise UserError(f"{path}: no files of a known data set found there ({_known_names()})")
 
 
 def make(name: str, source_folder: Path | None, home: Path) -> Path:
@@ -169,6 +212,10 @@ def _raw(path: Path, home: Path) -> DataSet:
                 target = home / f"{name}-{tag}.h5"
                 return _current(target, FILES) or _write(target, name, source.read(place), FILES)
     raise UserError(f"{path}: no files of a known data set found there ({_known_names()})")
+
+
+def _holds_raw_files(path: Path) -> bool:
+    return path.is_dir() and any(SOURCES.get(name)().find(path) is not None for name in SOURCES)
 
 
 def _tag(files: list[Path]) -> str:

@@ -153,11 +153,11 @@ def _read(path: Path, file: Any, content: NDArray[np.uint8]) -> DataSet:
     if int(version) != FORMAT:
         raise UserError(f"{path}: has format {int(version)}, this version reads format {FORMAT} - make it again")
     mean = np.array(_map(content, file, "train/mean"))
+    texts = {key: _text(file.attrs[key]) for key in ("name", "digest", "classes", "origin")}
     parts = [
-        Part(_map(content, file, f"{name}/images"), _map(content, file, f"{name}/labels"), mean)
+        Part(_map(content, file, f"{name}/images"), _map(content, file, f"{name}/labels"), mean, texts["digest"])
         for name in ("train", "test")
     ]
-    texts = {key: _text(file.attrs[key]) for key in ("name", "digest", "classes", "origin")}
     classes = json.loads(texts["classes"])
     if not isinstance(classes, list) or not all(isinstance(label, str) for label in classes):
         raise ValueError("attribute 'classes' is no list of names")

@@ -25,6 +25,7 @@ from batchbrew.protos import binary
 from batchbrew.protos import messages as pb
 from batchbrew.solver.data import keys as draw
 from batchbrew.solver.data.keys import Keys
+from batchbrew.solver.data.part import Item, Pictures
 
 AUTO = "auto"  # mean_file: "auto" means the mean picture of the data set itself
 CHUNK = 16  # pictures a step: their float32 values stay in the L2 cache between the passes
@@ -45,48 +46,71 @@ class Transform:
     array([[[[1., 3.]]]], dtype=float32)
     """
 
-    shape: tuple[int, int, int]
+    item_shape: Item  # of a picture, (C, H, W)
+    shape: Item  # of the result, (C, h, w)
 
     def __init__(
         self,
         param: pb.TransformationParameter,
         phase: int,
-        item_shape: tuple[int, int, int],
+        item_shape: Item,
         mean: NDArray[np.float32] | None,
         seed: int,
         *,
         where: str = "",
     ) -> None:
-        channels, height, width = item_shape
-        crop = int(param.crop_size)
-        if crop > min(height, width):
-            raise UserError(f"{where}crop_size {crop} is larger than the {height}x{width} pictures of the data set")
-        for name in ("force_color", "force_gray"):
-            if getattr(param, name):
-                raise UserError(
-                    f"{where}{name} is for encoded pictures, which a prepared data set does not have - remove it"
-                )
-        self.shape = (channels, crop, crop) if crop else (channels, height, width)
-        self._item_shape = (channels, height, width)
-        self._mean = _mean(param, self._item_shape, mean, where)
+        if param.force_color and param.force_gray:
+            raise UserError(f"{where}force_color and force_gray cannot be used together - keep one of them")
+        self._where = where
+        self._crop = int(param.crop_size)
+        self._mean_file: str = param.mean_file
+        self._given_mean = _mean(param, mean, where)
         self._scale = np.float32(param.scale)
         self._mirror = bool(param.mirror)
-        self._random_crop = crop > 0 and phase == pb.TRAIN
+        self._random_crop = self._crop > 0 and phase == pb.TRAIN
         self._seed = np.uint64(draw.mix_number(seed))
+        self.reshape(item_shape)
+
+    def reshape(self, item_shape: Item) -> None:
+        """Expect pictures of another shape (C, H, W). Raises UserError if they do not fit the settings."""
+        channels, height, width = item_shape
+        crop, mean = self._crop, self._given_mean
+        if crop > min(height, width):
+            raise UserError(
+                f"{self._where}crop_size {crop} is larger than the {height}x{width} pictures of the data set"
+            )
+        if mean.shape[1:] == (1, 1) and not self._mean_file:
+            if len(mean) not in (1, channels):
+                some = "value" if channels == 1 else f"value, or one for each of the {channels} channels"
+                raise UserError(
+                    f"{self._where}{len(mean)} entries of mean_value for {channels} channels - give 1 {some}"
+                )
+        elif mean.shape != item_shape:
+            raise UserError(
+                f"{self._where}mean_file '{self._mean_file}' has shape {mean.shape}, but the pictures of the data set "
+                f"have shape {item_shape}"
+            )
+        self._mean = mean
+        self.shape = (channels, crop, crop) if crop else item_shape
+        self.item_shape = item_shape
         row, column = (height - self.shape[1]) // 2, (width - self.shape[2]) // 2
         self._centre = (..., slice(row, row + self.shape[1]), slice(column, column + self.shape[2]))
 
-    def apply(self, images: NDArray[Any], keys: Keys, out: NDArray[np.float32]) -> None:
+    def apply(self, images: Pictures, keys: Keys, out: NDArray[np.float32]) -> None:
         """Write the transformed ``images`` (n, C, H, W) uint8 or float32 to ``out`` (n, C, h, w) float32, any strides.
 
-        ``keys`` uint64[n] are the samples' keys. A picture's result depends on its pixels and its key only. Raises
-        ValueError for arrays of other shapes.
+        ``images`` may also be a list of pictures (C, H, W) of several sizes; UserError if their results do not fit one
+        batch. ``keys`` uint64[n] are the samples' keys. A picture's result depends on its pixels and its key only.
+        Raises ValueError for arrays of other shapes.
         """
+        if isinstance(images, list):
+            self._apply_each(images, keys, out)
+            return
         count = len(images)
-        if images.shape[1:] != self._item_shape or out.shape != (count, *self.shape) or keys.shape != (count,):
+        if images.shape[1:] != self.item_shape or out.shape != (count, *self.shape) or keys.shape != (count,):
             raise ValueError(
                 f"images {images.shape}, keys {keys.shape} and out {out.shape} do not fit "
-                f"(n, {self._item_shape}), (n,) and (n, {self.shape})"
+                f"(n, {self.item_shape}), (n,) and (n, {self.shape})"
             )
         keys = keys ^ self._seed
         mirrored = draw.coin(draw.draws(keys, MIRROR)) if self._mirror else None
@@ -103,6 +127,21 @@ class Transform:
                 chunk[turned] = chunk[turned, :, :, ::-1]
                 out[piece] = chunk
 
+    def _apply_each(self, images: list[NDArray[Any]], keys: Keys, out: NDArray[np.float32]) -> None:
+        usual = self.item_shape
+        try:
+            for i, image in enumerate(images):
+                channels, height, width = image.shape
+                self.reshape((channels, height, width))
+                if self.shape != out.shape[1:]:
+                    raise UserError(
+                        f"{self._where}picture {i} of a batch has shape {image.shape}, but the batch has "
+                        f"{tuple(out.shape[1:])} from its first: use crop_size, pictures of one size, or batch_size 1"
+                    )
+                self.apply(image[np.newaxis], keys[i : i + 1], out[i : i + 1])
+        finally:
+            self.reshape(usual)
+
     def _scaled(self, pixels: NDArray[Any], mean: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         np.subtract(pixels, mean, out=out)
         if self._scale != 1.0:
@@ -110,10 +149,10 @@ class Transform:
 
     def _window(self, images: NDArray[Any], keys: Keys) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """Return the windows (n, C, h, w) of ``images`` and the mean as it lies under them."""
-        full = self._mean.shape[1:] == self._item_shape[1:]
+        full = self._mean.shape[1:] == self.item_shape[1:]
         if not self._random_crop:
             return images[self._centre], self._mean[self._centre] if full else self._mean
-        _, height, width = self._item_shape
+        _, height, width = self.item_shape
         rows = draw.below(draw.draws(keys, ROW), height - self.shape[1] + 1)
         columns = draw.below(draw.draws(keys, COLUMN), width - self.shape[2] + 1)
         # Every window of every picture is a view; picking one a picture is a single gather.
@@ -125,32 +164,26 @@ class Transform:
         return windows, means[:, rows, columns].swapaxes(0, 1)
 
 
-def _mean(
-    param: pb.TransformationParameter, item_shape: tuple[int, int, int], mean: NDArray[np.float32] | None, where: str
-) -> NDArray[np.float32]:
+def read_mean(path: str) -> NDArray[np.float32]:
+    """Return the mean picture (C, H, W) in a binary BlobProto. Raises UserError."""
+    picture = binary.blob_to_array(binary.read(path, pb.BlobProto), f"{path}: ")
+    return picture[0] if picture.ndim == 4 and picture.shape[0] == 1 else picture
+
+
+def _mean(param: pb.TransformationParameter, mean: NDArray[np.float32] | None, where: str) -> NDArray[np.float32]:
     """Return what is subtracted: (C, H, W) of a mean picture, (C, 1, 1) of mean values, or a zero (1, 1, 1)."""
-    channels = item_shape[0]
     values = list(param.mean_value)
     if param.mean_file and values:
         raise UserError(f"{where}mean_file and mean_value cannot be used together - keep one of them")
     if values:
-        if len(values) not in (1, channels):
-            some = "value" if channels == 1 else f"value, or one for each of the {channels} channels"
-            raise UserError(f"{where}{len(values)} entries of mean_value for {channels} channels - give 1 {some}")
         return np.array(values, np.float32).reshape(-1, 1, 1)
     if not param.mean_file:
         return np.zeros((1, 1, 1), np.float32)
-    if param.mean_file == AUTO:
-        if mean is None:
-            raise UserError(f'{where}mean_file: "auto" needs a data set that knows its mean picture - give a file')
-        picture = mean
-    else:
-        picture = binary.blob_to_array(binary.read(param.mean_file, pb.BlobProto), f"{param.mean_file}: ")
-        if picture.ndim == 4 and picture.shape[0] == 1:
-            picture = picture[0]
-    if picture.shape != item_shape:
+    if param.mean_file != AUTO:
+        return np.ascontiguousarray(read_mean(param.mean_file), np.float32)
+    if mean is None:
         raise UserError(
-            f"{where}mean_file '{param.mean_file}' has shape {picture.shape}, but the pictures of the data set have "
-            f"shape {item_shape}"
+            f'{where}mean_file: "auto" needs a data set that knows its mean picture - give a file, made by '
+            "'batchbrew data mean'"
         )
-    return np.ascontiguousarray(picture, np.float32)
+    return np.ascontiguousarray(mean, np.float32)

@@ -1,62 +1,33 @@
-"""Data: samples of a data set."""
+"""Data: samples of a data set, an LMDB or a LevelDB."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
-from numpy.typing import NDArray
-
-from batchbrew.protos import messages as pb
-from batchbrew.solver.blob import Shape
 from batchbrew.solver.data import dataset
-from batchbrew.solver.data.keys import Keys
-from batchbrew.solver.data.part import Part
-from batchbrew.solver.data.transform import Transform
-from batchbrew.solver.layer import LAYERS, Array
-from batchbrew.solver.layers.samples import SampleLayer
+from batchbrew.solver.data.order import Order
+from batchbrew.solver.data.part import Samples
+from batchbrew.solver.data.records import Records
+from batchbrew.solver.layer import LAYERS
+from batchbrew.solver.layers.samples import PictureLayer
 
 
 @LAYERS.register("Data")
-class Data(SampleLayer):
-    """Samples of a data set: transformed pictures (N, C, H, W) and, with a second top, labels (N)."""
+class Data(PictureLayer):
+    """Samples of a data set: transformed pictures (N, C, h, w) and, with a second top, labels (N)."""
 
     tops = (1, 2)
 
-    def open(self, part: Part | None, seed: int) -> None:
-        """Find the samples: ``part``, else those of the data set that ``source`` names."""
-        if self.param.data_param.batch_size < 1:
-            raise self.error("batch_size must be at least 1")
-        where = f"{self.where}layer '{self.name}' ({self.type}): "
+    def open(self, part: Samples | None, seed: int) -> None:
+        """Find the samples: ``part``, else those that ``source`` names, in the order of the file."""
+        p, transform = self.param.data_param, self.param.transform_param
+        self.check(p.batch_size, p.source if part is None else "given")
         if part is None:
-            found = dataset.resolve(self.param.data_param.source)
-            part = found.train if self.phase == pb.TRAIN else found.test
-        self.part = part
-        self.transform = Transform(self.param.transform_param, self.phase, part.shape, part.mean, seed, where=where)
-
-    @property
-    def count(self) -> int:
-        """Number of samples."""
-        return len(self.part)
-
-    @property
-    def digest(self) -> str:
-        """What tells its samples apart from others, cheap to make."""
-        return self.part.digest
+            with self.placed():
+                part = dataset.open_samples(p.source, self.phase, p.backend if p.HasField("backend") else None)
+        if isinstance(part, Records) and (transform.force_color or transform.force_gray):
+            part = part.forced(transform.force_color)
+        self.read(part, Order(len(part)), seed)
 
     @property
     def batch(self) -> int:
         """The batch size of the prototxt."""
         return int(self.param.data_param.batch_size)
-
-    def reshape(self, bottoms: Sequence[Shape]) -> list[Shape]:
-        """Return (N, C, h, w) and (N)."""
-        batch = self.param.data_param.batch_size
-        return [(batch, *self.transform.shape), (batch,)][: len(self.param.top)]
-
-    def feed(self, tops: Sequence[Array], keys: Keys, indices: NDArray[np.int64]) -> None:
-        """Write the samples."""
-        images, labels = self.part.take(indices % len(self.part))
-        self.transform.apply(images, keys, tops[0])
-        if len(tops) > 1:
-            tops[1][...] = labels

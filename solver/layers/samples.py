@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
+from batchbrew.errors import UserError
+from batchbrew.protos import messages as pb
+from batchbrew.solver.blob import Shape
 from batchbrew.solver.data.keys import Keys
-from batchbrew.solver.data.part import Part
+from batchbrew.solver.data.order import Order
+from batchbrew.solver.data.part import Samples
+from batchbrew.solver.data.transform import Transform
 from batchbrew.solver.layer import Array
 from batchbrew.solver.layers.sources import SourceLayer
 
@@ -17,8 +23,12 @@ from batchbrew.solver.layers.sources import SourceLayer
 class SampleLayer(SourceLayer):
     """A layer that reads numbered samples, so that a batch may be any of them and may be cut up."""
 
+    def __init__(self, param: pb.LayerParameter, phase: int, where: str) -> None:
+        super().__init__(param, phase, where)
+        self.classes: int | None = None  # how many the loss that reads the labels knows
+
     @abstractmethod
-    def open(self, part: Part | None, seed: int) -> None:
+    def open(self, part: Samples | None, seed: int) -> None:
         """Find the samples: ``part`` where the caller of Net gave one, else what the layer's parameters name."""
 
     @property
@@ -36,6 +46,11 @@ class SampleLayer(SourceLayer):
     def batch(self) -> int:
         """The batch size of the prototxt."""
 
+    @property
+    def highest_label(self) -> int | None:
+        """The largest label in the second top, None where only reading all samples would tell."""
+        return None
+
     def look(self, indices: NDArray[np.int64]) -> bool:
         """Return whether the samples to come change what ``reshape`` returns."""
         return False
@@ -43,3 +58,70 @@ class SampleLayer(SourceLayer):
     @abstractmethod
     def feed(self, tops: Sequence[Array], keys: Keys, indices: NDArray[np.int64]) -> None:
         """Write samples ``indices`` % count; ``indices`` // count is the number of the pass over the samples."""
+
+    def check(self, batch: int, source: str) -> None:
+        """Raise UserError unless ``batch`` is at least 1 and there is a ``source``."""
+        if batch < 1:
+            raise self.error("batch_size must be at least 1")
+        if not source:
+            raise self.error("source is missing: say what to read")
+
+    @contextmanager
+    def placed(self) -> Iterator[None]:
+        """Let a UserError from a file also name this layer."""
+        try:
+            yield
+        except UserError as error:
+            raise self.error(str(error)) from None
+
+
+class PictureLayer(SampleLayer):
+    """Pictures, transformed to (N, C, h, w), and their labels (N)."""
+
+    def read(self, samples: Samples, order: Order, seed: int) -> None:
+        """Take ``samples`` in this order."""
+        self.samples, self.order = samples, order
+        where = f"{self.where}layer '{self.name}' ({self.type}): "
+        param = self.param.transform_param
+        self.transform = Transform(param, self.phase, samples.shape, samples.mean, seed, where=where)
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return len(self.samples)
+
+    @property
+    def digest(self) -> str:
+        """What tells its samples apart from others."""
+        return self.samples.digest
+
+    @property
+    def highest_label(self) -> int | None:
+        """The largest label, None where only reading all samples would tell."""
+        return self.samples.highest_label
+
+    def reshape(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        """Return (N, C, h, w) and (N)."""
+        return [(self.batch, *self.transform.shape), (self.batch,)][: len(self.param.top)]
+
+    def look(self, indices: NDArray[np.int64]) -> bool:
+        """Return whether the first picture of the batch gives the batch another shape."""
+        before = self.transform.shape
+        self.transform.reshape(self.samples.shape_of(int(self.order.numbers(indices[:1])[0])))
+        return self.transform.shape != before
+
+    def feed(self, tops: Sequence[Array], keys: Keys, indices: NDArray[np.int64]) -> None:
+        """Write the samples."""
+        pictures, labels = self.samples.take(self.order.numbers(indices))
+        if not isinstance(pictures, list) and pictures.shape[1:] != self.transform.item_shape:
+            pictures = list(pictures)  # a piece of a batch of pictures of several sizes, which are cropped
+        self.transform.apply(pictures, keys, tops[0])
+        if len(tops) == 1:
+            return
+        wrong = (labels < 0) | (labels >= self.classes) if self.classes is not None else np.zeros(0, np.bool_)
+        if wrong.any():
+            raise self.error(
+                f"a sample has label {labels[wrong.argmax()]}, but the loss scores {self.classes} classes: labels must "
+                f"lie between 0 and {(self.classes or 0) - 1}"
+            )
+        tops[1][...] = labels

@@ -14,6 +14,7 @@ from batchbrew.solver.data import keys
 from batchbrew.solver.data.transform import COLUMN, MIRROR, ROW, Transform
 
 ITEM = (3, 6, 5)
+transform_param = pb.TransformationParameter
 
 
 def draw(key, seed, stream, count):
@@ -167,15 +168,18 @@ def test_mean_file_in_the_legacy_shape(tmp_path):
     ("param", "mean", "text"),
     [
         ({"crop_size": 6}, None, "crop_size 6 is larger than the 6x5 pictures of the data set"),
-        ({"force_color": True}, None, "force_color is for encoded pictures, which a prepared data set does not have"),
-        ({"force_gray": True}, None, "force_gray is for encoded pictures, which a prepared data set does not have"),
+        ({"force_color": True, "force_gray": True}, None, "force_color and force_gray cannot be used together - keep"),
         ({"mean_file": "auto", "mean_value": [1]}, None, "mean_file and mean_value cannot be used together - keep one"),
         (
             {"mean_value": [1, 2]},
             None,
             "2 entries of mean_value for 3 channels - give 1 value, or one for each of the 3",
         ),
-        ({"mean_file": "auto"}, None, 'mean_file: "auto" needs a data set that knows its mean picture - give a file'),
+        (
+            {"mean_file": "auto"},
+            None,
+            'mean_file: "auto" needs a data set that knows its mean picture - give a file, made by',
+        ),
         (
             {"mean_file": "auto"},
             np.zeros((3, 5, 6), np.float32),
@@ -203,6 +207,29 @@ def test_wrong_mean_files(tmp_path):
     path.write_bytes(b"no blob")
     with pytest.raises(UserError, match=r"mean\.binaryproto: "):
         Transform(param, pb.TRAIN, ITEM, None, 0)
+
+
+def test_pictures_of_several_sizes():
+    images = [samples(1, np.uint8, seed)[0][0, :, : 6 - seed % 2, : 5 - seed % 3] for seed in range(6)]
+    key = keys.sample_keys(0, 0, np.arange(6))
+    transform = Transform(transform_param(crop_size=3, mirror=True, mean_value=[4]), pb.TRAIN, ITEM, None, 2)
+    out = np.empty((6, 3, 3, 3), np.float32)
+    transform.apply(images, key, out)
+    for i, image in enumerate(images):
+        alone = Transform(transform_param(crop_size=3, mirror=True, mean_value=[4]), pb.TRAIN, image.shape, None, 2)
+        single = np.empty((1, 3, 3, 3), np.float32)
+        alone.apply(image[None], key[i : i + 1], single)
+        assert np.array_equal(out[i], single[0])
+    assert transform.item_shape == ITEM
+    whole = Transform(pb.TransformationParameter(), pb.TEST, ITEM, None, 0, where="n:1:1: ")
+    with pytest.raises(
+        UserError, match=r"^n:1:1: picture 1 of a batch has shape \(3, 5, 4\), but the batch has \(3, 6, 5\) "
+    ):
+        whole.apply(images[:2], key[:2], np.empty((2, *ITEM), np.float32))
+    with pytest.raises(UserError, match=r"crop_size 5 is larger than the 6x3 pictures"):
+        Transform(transform_param(crop_size=5), pb.TEST, ITEM, None, 0).apply(
+            [images[2]], key[:1], np.empty((1, 3, 5, 5), np.float32)
+        )
 
 
 def test_arrays_of_other_shapes_are_refused():
