@@ -108,6 +108,7 @@ def describe_net(net: Any) -> dict[str, Any]:
         "name": net.name,
         "parameters": net.parameters,
         "flops_per_sample": net.flops_per_sample,
+        "loss_weights": net.loss_weights,
         "layers": [{name: getattr(row, name) for name in columns} for row in net.table()],
     }
 

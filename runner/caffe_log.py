@@ -13,9 +13,10 @@ from batchbrew.runner.train import Listener
 
 
 class CaffeLog(Listener):
-    """Write what happens as Caffe's log does."""
+    """Write what happens as Caffe's log does; ``weights``: the loss weight of each output that is a loss."""
 
-    def __init__(self, solver: pb.SolverParameter, net_name: str) -> None:
+    def __init__(self, solver: pb.SolverParameter, net_name: str, weights: Mapping[str, float]) -> None:
+        self._weights = weights
         self._display = solver.display
         self._losses: deque[float] = deque(maxlen=max(1, solver.average_loss))
         self._mark: tuple[int, float] | None = None
@@ -25,9 +26,9 @@ class CaffeLog(Listener):
 
     def _outputs(self, phase: str, outputs: Mapping[str, float], place: str) -> None:
         for k, name in enumerate(sorted(outputs)):
-            value = number(outputs[name])
-            loss = f" (* 1 = {value} loss)" if "loss" in name else ""
-            log(place, f"    {phase} net output #{k}: {name} = {value}{loss}")
+            value, weight = outputs[name], self._weights.get(name, 0.0)
+            loss = f" (* {number(weight)} = {number(weight * value)} loss)" if weight else ""
+            log(place, f"    {phase} net output #{k}: {name} = {number(value)}{loss}")
 
     def update(self, iteration: int, loss: float, outputs: Mapping[str, float], rate: float) -> None:
         """Print loss, outputs and learning rate every ``display`` iterations."""

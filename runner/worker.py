@@ -85,7 +85,9 @@ def _prepare(folder: RunFolder, built: Built, nodes: NodeSet, log: str) -> Run:
             history.absorb(line)
         run.ledger = Ledger(state.ledger, state.wall_seconds)
     run.recorder = Recorder(folder.record, state.record_offset if state is not None else 0)
-    run.listener = CaffeLog(built.solver_param, built.net["name"]) if log == "caffe" else Listener()
+    run.listener = (
+        CaffeLog(built.solver_param, built.net["name"], built.net["loss_weights"]) if log == "caffe" else Listener()
+    )
     run.snapshot = start.snapshot_writer(built, run.listener)
     special = statistics_batch(job, nodes.size)
     if state is None:

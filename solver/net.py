@@ -12,7 +12,7 @@ from batchbrew.solver import wiring
 from batchbrew.solver.blob import Array, Blob
 from batchbrew.solver.compiled import Compiled, Sizes, activation_bytes, compile_net, prepare_program
 from batchbrew.solver.data.keys import sample_keys
-from batchbrew.solver.data.part import Part
+from batchbrew.solver.data.part import Samples
 from batchbrew.solver.kernels import choose
 from batchbrew.solver.labels import check_labels
 from batchbrew.solver.layer import Builder, Layer
@@ -48,7 +48,7 @@ class Net:
         param: pb.NetParameter,
         phase: int,
         *,
-        data: Part | None = None,
+        data: Samples | None = None,
         chunk: int | None = None,
         seed: int = 0,
         kernels: str | None = None,
@@ -71,6 +71,7 @@ class Net:
         state.phase = phase
         state.level = level or state.level
         state.stage.extend(stages)
+        self.state = state  # what the rules of its layers were held against
         places = wiring.positions_of(param, where, positions)
         self.wiring = wiring.wire(param, state, places, dtype, self._open)
         self.layers: list[Layer] = self.wiring.layers
@@ -171,9 +172,16 @@ class Net:
         """The sum of all losses by their weights after ``forward``."""
         return self.whole.loss()
 
-    def weight_of(self, name: str) -> float:
-        """Return the loss weight of a blob, 0 for one that is no loss."""
-        return self.wiring.weights.get(self.wiring.tensors[name].number, 0.0)
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """The weight of each blob that is a loss."""
+        return {self.wiring.numbered[number].name: weight for number, weight in self.wiring.weights.items()}
+
+    def renew(self) -> None:
+        """Compile anew, for parameters whose memory is another now."""
+        self._programs.clear()
+        self._prepare = prepare_program(self.wiring, self.kernels, self._builder(True, 0))
+        self.whole.renew(self._prepare)
 
     # --- sums over any number of samples ----------------------------------------------------------------------------
 

@@ -91,3 +91,10 @@ def run(arguments: Sequence[str]) -> int:
         return 130
     except BrokenPipeError:
         return 1
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename is not None else ""
+        click.echo(f"batchbrew: error: {place}{error.strerror or error}", err=True)
+        return 2
+    except MemoryError:
+        click.echo("batchbrew: error: out of memory", err=True)
+        return 2

@@ -44,6 +44,6 @@ def test(model: Path | None, weights: str | None, iterations: int, **state: Any)
             log("caffe.cpp:304", f"Batch {i}, {name} = {number(value)}")
     log("caffe.cpp:309", f"Loss: {number(loss / iterations)}")
     for name, total in zip(names, sums, strict=True):
-        mean, weight = total / iterations, net.weight_of(name)
+        mean, weight = total / iterations, net.loss_weights.get(name, 0.0)
         suffix = f" (* {number(weight)} = {number(weight * mean)} loss)" if weight else ""
         log("caffe.cpp:321", f"{name} = {number(mean)}{suffix}")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from batchbrew.cli import as_caffe as caffe_loop
 from batchbrew.cli import show
+from batchbrew.cli.caffe_flags import state_flags
 from batchbrew.errors import UserError
 from batchbrew.runner import launch, start, worker
 from batchbrew.runner.balance import BALANCERS
@@ -22,6 +25,8 @@ from batchbrew.runner.world import World, find_world, under_mpi
 
 _PATH = click.Path(path_type=Path)
 _COUNT = click.IntRange(min=1)
+LOGS = ("auto", "bar", "caffe", "quiet")
+_LOG_HELP = "A progress bar, Caffe's log lines, or neither; auto: a bar on a terminal, else lines."
 
 
 @click.command()
@@ -33,17 +38,33 @@ _COUNT = click.IntRange(min=1)
 @click.option("--out", type=_PATH, help="Folder of the run. [default: runs/<run id>]")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of weights and order. [default: random_seed, or 1]")
 @click.option("--snapshot", type=_PATH, help="Go on from a .solverstate or a state.h5.")
-@click.option("--weights", type=_PATH, help="Begin with the weights of a .caffemodel.")
+@click.option("--weights", help="Begin with the weights of a .caffemodel.")
 @click.option("--target", help="Stop when reached: accuracy=0.7 or loss=0.9.")
 @click.option("--max-updates", type=_COUNT, help="Stop after so many updates. [default: from max_iter]")
 @click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Stop after so many epochs.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so many seconds of training.")
 @click.option("--checkpoint-every", type=_COUNT, help="Updates between checkpoints. [default: one epoch]")
 @click.option("--oversubscribe", is_flag=True, help="Allow more nodes than cores.")
-@click.option("--log", type=click.Choice(["bar", "caffe", "quiet"]), default="bar", show_default=True)
+@click.option("--log", type=click.Choice(LOGS), default="auto", show_default=True, help=_LOG_HELP)
 @click.option("--no-shuffle", is_flag=True, help="Use the samples in the order of the file.")
-def train(out: Path | None, log: str, no_shuffle: bool, **given: Any) -> int:
-    """Train one net, on one or several nodes; repeated, it goes on from the last checkpoint."""
+@click.option("--as-caffe", is_flag=True, help="Run Caffe's own loop in one process; only Caffe's files are written.")
+@click.option("--sigint-effect", default="stop", show_default=True, help="Of Caffe's loop: stop, snapshot or none.")
+@click.option("--sighup-effect", default="snapshot", show_default=True, help="Of Caffe's loop, as above.")
+@state_flags
+def train(log: str, no_shuffle: bool, as_caffe: bool, **given: Any) -> int:
+    """Train one net, on one or several nodes; repeated, it goes on from the last checkpoint.
+
+    --level, --stage, --sigint-effect and --sighup-effect are of Caffe's own loop and ask for it, as --as-caffe does.
+    """
+    own = {name: given.pop(name) for name in ("gpu", "level", "stage", "sigint_effect", "sighup_effect")}
+    if caffe_loop.wanted(as_caffe, own):
+        caffe_loop.refuse_foreign(given)
+        shared = {name: given[name] for name in ("solver", "snapshot", "weights", "seed")}
+        return caffe_loop.train(caffe_loop.CaffeOptions(**shared, **own))
+    if log == "auto":
+        log = "bar" if sys.stderr.isatty() else "caffe"
+    out = given.pop("out")
+    given["weights"] = Path(given["weights"]) if given["weights"] is not None else None
     options = TrainOptions(shuffle=not no_shuffle, **given)
     if under_mpi():
         return _as_rank(options, out, log)
