@@ -51,9 +51,10 @@ def compile_net(net: Wiring, kernels: str, build: Builder, sizes: Sizes, backwar
     """Return the program of ``net`` for ``sizes``.
 
     Storages are grown where needed, which leaves programs compiled before with old memory: compile the largest batch
-    first.
+    first. A layer behind a dynamic one that does not fit its bottoms is refused only when it runs: until then they may
+    have changed.
     """
-    shapes = _shapes(net, sizes)
+    shapes, misfits = _shapes(net, sizes)
     _check_memory(net, shapes)
     views: dict[tuple[int, Shape], Array] = {}
 
@@ -66,6 +67,10 @@ def compile_net(net: Wiring, kernels: str, build: Builder, sizes: Sizes, backwar
     forward, back = [], [(0, 0)] * len(net.layers)
     for i, layer in enumerate(net.layers):
         build.layer, start = i, len(build.calls)
+        if i in misfits:
+            build.call(_refuse, misfits[i])
+            forward.append((start, len(build.calls)))
+            continue
         if not layer.dynamic:
             layer.reshape([shapes[b.number] for b in net.bottoms[i]])
         if i in net.written:
@@ -75,7 +80,7 @@ def compile_net(net: Wiring, kernels: str, build: Builder, sizes: Sizes, backwar
     for i in reversed(range(len(net.layers))):
         layer = net.layers[i]
         build.layer, start = i, len(build.calls)
-        if backward and net.runs[i]:
+        if backward and net.runs[i] and i not in misfits:
             if not layer.dynamic:
                 layer.reshape([shapes[b.number] for b in net.bottoms[i]])
             bottom, top = ([blobs[t.number] for t in side[i]] for side in (net.bottoms, net.tops))
@@ -104,16 +109,26 @@ def compile_net(net: Wiring, kernels: str, build: Builder, sizes: Sizes, backwar
     )
 
 
-def _shapes(net: Wiring, sizes: Sizes) -> list[Shape]:
-    """Return the shape of every tensor by its number."""
+def _shapes(net: Wiring, sizes: Sizes) -> tuple[list[Shape], dict[int, Exception]]:
+    """Return the shape of every tensor by its number, and what layers behind a dynamic one object to, by theirs."""
     shapes: dict[int, Shape] = {}
+    misfits: dict[int, Exception] = {}
+    open_ended = False
     for i, (layer, bottoms, tops) in enumerate(zip(net.layers, net.bottoms, net.tops, strict=True)):
-        made = sizes.live[i] if i in sizes.live else layer.reshape([shapes[b.number] for b in bottoms])
+        try:
+            made = sizes.live[i] if i in sizes.live else layer.reshape([shapes[b.number] for b in bottoms])
+        except Exception as problem:  # a layer of the user's may raise anything
+            if not open_ended:
+                raise
+            misfits[i] = problem
+            here = {id(b.data): shapes[b.number] for b in bottoms}
+            made = [here.get(id(t.data), net.shapes[t.number]) for t in tops]
+        open_ended = open_ended or layer.dynamic
         for tensor, shape in zip(tops, made, strict=True):
             if sizes.samples is not None and isinstance(layer, SampleLayer):
                 shape = (sizes.samples, *shape[1:])  # noqa: PLW2901
             shapes[tensor.number] = sizes.given.get(tensor.number, shape)
-    return [shapes[number] for number in range(len(shapes))]
+    return [shapes[number] for number in range(len(shapes))], misfits
 
 
 def _check_memory(net: Wiring, shapes: Sequence[Shape]) -> None:
@@ -126,7 +141,7 @@ def _check_memory(net: Wiring, shapes: Sequence[Shape]) -> None:
     require(sum(needed.values()), f"the blobs of {len(net.layers)} layers")
 
 
-def _refuse(problem: UserError) -> None:
+def _refuse(problem: Exception) -> None:
     raise problem
 
 

@@ -109,7 +109,8 @@ def backward_needs(nodes: Sequence[Node], force: bool) -> tuple[list[bool], list
     """Return which layers run backward, and for each of their bottoms whether its gradient is wanted.
 
     A layer runs if a bottom or a parameter of its own wants a gradient and it leads to a loss; ``force`` (the net's
-    force_backward) runs all, and wants every gradient that can be.
+    force_backward) runs all, and wants every gradient that can be. But where nothing reads the tops of a layer without
+    bottoms, nothing has made a gradient for it.
     """
     wanted: dict[int, bool] = {}
     runs: list[bool] = []
@@ -142,7 +143,8 @@ def backward_needs(nodes: Sequence[Node], force: bool) -> tuple[list[bool], list
         if not runs[i]:
             bottoms[i] = [False] * len(node.bottoms)
     if force:
-        runs = [True] * len(nodes)
+        read = {blob for node in nodes for blob in node.bottoms}
+        runs = [bool(node.bottoms) or not read.isdisjoint(node.tops) for node in nodes]
         bottoms = [
             [bottoms[i][j] or node.may_force[j] for j in range(len(node.bottoms))] for i, node in enumerate(nodes)
         ]

@@ -38,6 +38,7 @@ class Parameter:
     local: bool = False  # differs between ranks while training (BatchNorm's running statistics)
     start: int = -1
     owner: Parameter | None = None  # whose memory this one uses, where shared
+    initial: Array | None = None  # its first values, flat, where no filler makes them
 
     data: Array = None  # type: ignore[assignment]  # set by Flat.bind
     grad: Array = None  # type: ignore[assignment]
@@ -54,13 +55,15 @@ class Parameter:
         """``layer[index]``, for messages."""
         return f"{self.layer}[{self.index}]"
 
+    def shaped(self, flat: Array) -> Array:
+        """Return flat memory as an array of the parameter's shape, a view."""
+        stored = tuple(self.shape[axis] for axis in self.order)
+        return flat.reshape(stored).transpose(tuple(int(axis) for axis in np.argsort(self.order)) if self.order else ())
+
     def bind(self, values: Array, grads: Array) -> None:
         """Become views of these flat pieces."""
-        stored = tuple(self.shape[axis] for axis in self.order)
-        back = tuple(int(axis) for axis in np.argsort(self.order)) if self.order else ()
         self.values, self.grads = values, grads
-        self.data = values.reshape(stored).transpose(back)
-        self.grad = grads.reshape(stored).transpose(back)
+        self.data, self.grad = self.shaped(values), self.shaped(grads)
 
 
 class Flat:

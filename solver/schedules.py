@@ -34,6 +34,19 @@ def rate(solver: pb.SolverParameter, iter: int) -> float:
     return float(f"{value:.12g}")  # 0.0001, not 0.00010000000000000002
 
 
+def current_step(solver: pb.SolverParameter, iter: int) -> int:
+    """Return how many times the rate has been lowered for the update that follows ``iter`` updates.
+
+    Caffe keeps this number for the policies step and multistep, and writes it into its snapshots.
+
+    >>> current_step(pb.SolverParameter(lr_policy="multistep", stepvalue=[3, 9]), 5)
+    1
+    """
+    if solver.lr_policy == "step":
+        return int(iter // _stepsize(solver))
+    return sum(iter >= value for value in solver.stepvalue) if solver.lr_policy == "multistep" else 0
+
+
 def number(value: float) -> float:
     """Return a float32 setting as the number that was written: 0.1, not 0.10000000149.
 
@@ -68,7 +81,7 @@ def fixed(solver: pb.SolverParameter, iter: int) -> float:
 @POLICIES.register("step")
 def step(solver: pb.SolverParameter, iter: int) -> float:
     """Return base_lr gamma^floor(iter / stepsize)."""
-    return float(number(solver.base_lr) * _gamma(solver) ** (iter // _stepsize(solver)))
+    return float(number(solver.base_lr) * _gamma(solver) ** current_step(solver, iter))
 
 
 @POLICIES.register("exp")
@@ -89,7 +102,7 @@ def multistep(solver: pb.SolverParameter, iter: int) -> float:
 
     Caffe moves k on by at most one an update and so lags behind where stepvalues are consecutive; here k is pure.
     """
-    return float(number(solver.base_lr) * _gamma(solver) ** sum(iter >= value for value in solver.stepvalue))
+    return float(number(solver.base_lr) * _gamma(solver) ** current_step(solver, iter))
 
 
 @POLICIES.register("poly")

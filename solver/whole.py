@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from batchbrew.solver.blob import Array, Blob, Shape
 from batchbrew.solver.compiled import Compiled, Sizes, compile_net
 from batchbrew.solver.data.keys import sample_keys
+from batchbrew.solver.hooks import Hooks
 from batchbrew.solver.kernels import Program
 from batchbrew.solver.layer import Builder
 from batchbrew.solver.layers.samples import SampleLayer
@@ -36,6 +37,7 @@ class WholeBatch:
         self._live: dict[int, list[Shape]] = {}
         self._compiled: Compiled | None = None
         self._working: dict[tuple[Any, ...], Array] = {}  # working arrays of that program
+        self.hooks = Hooks()
         self._indices: NDArray[np.int64] | None = None  # the samples asked for, instead of the next ones
         self.rewind()
 
@@ -61,12 +63,17 @@ class WholeBatch:
 
     @property
     def batch(self) -> int:
-        """Axis 0 of the first top of the first layer without bottoms."""
-        for bottoms, tops in zip(self._net.bottoms, self._net.tops, strict=True):
-            if not bottoms and tops:
+        """Axis 0 of the first top of the first source."""
+        for layer, tops in zip(self._net.layers, self._net.tops, strict=True):
+            if isinstance(layer, SourceLayer) and tops:
                 shape = self._given.get(tops[0].number, self._net.shapes[tops[0].number])
                 return shape[0] if shape else 1
         return 1
+
+    def renew(self, prepare: Program) -> None:
+        """Note that the memory of parameters is another, and ``prepare`` too."""
+        self._prepare = prepare
+        self._compiled = None
 
     def reshape(self) -> None:
         """Give every blob the shape that follows from the sources."""
@@ -116,13 +123,13 @@ class WholeBatch:
         if indices is not None:
             self._ask(indices)
         self._give_keys()
-        at = start
-        for stop in self._stops:
-            if start <= stop <= last:
-                self._run(at, stop)
-                self._ready(stop)
-                at = stop
-        self._run(at, last + 1)
+        if self.hooks.forward:
+            for i in range(start, last + 1):
+                self.hooks.call("before_forward", i)
+                self._run_forward(i, i)
+                self.hooks.call("after_forward", i)
+        else:
+            self._run_forward(start, last)
         self._drawn += 1
         self._indices = None
 
@@ -131,9 +138,14 @@ class WholeBatch:
         first = len(self._net.layers) - 1 if start is None else start
         if first < end:
             return
-        compiled = self.compiled
         self._prepare.run()
-        compiled.program.run(compiled.backward[first][0], compiled.backward[end][1])
+        if self.hooks.backward:
+            for i in range(first, end - 1, -1):
+                self.hooks.call("before_backward", i)
+                self._run_backward(i, i)
+                self.hooks.call("after_backward", i)
+        else:
+            self._run_backward(first, end)
 
     def loss(self, start: int = 0, end: int | None = None) -> float:
         """Return the sum of the losses of these layers, each by its weight, as the last forward pass left them."""
@@ -150,6 +162,19 @@ class WholeBatch:
             return forward, partial(program.run, *back)
 
         return [bind(i) for i in range(len(self._net.layers))]
+
+    def _run_forward(self, start: int, last: int) -> None:
+        at = start
+        for stop in self._stops:
+            if start <= stop <= last:
+                self._run(at, stop)
+                self._ready(stop)
+                at = stop
+        self._run(at, last + 1)
+
+    def _run_backward(self, first: int, end: int) -> None:
+        spans = self.compiled.backward
+        self.compiled.program.run(spans[first][0], spans[end][1])
 
     def _run(self, start: int, stop: int) -> None:
         if start < stop:

@@ -126,7 +126,7 @@ def _tops(
         taken = sum(name.startswith(AUTOMATIC) for name in net.tensors)
         names = [f"{AUTOMATIC} {taken + 1}" if taken else AUTOMATIC]
     if len(names) != len(shapes):
-        raise layer.error(f"makes {len(shapes)} top blob(s), one for each bottom (found {len(names)})")
+        raise layer.error(f"makes {len(shapes)} top blob(s) of {len(bottoms)} bottom(s) (found {len(names)})")
     tops = []
     for i, (name, shape) in enumerate(zip(names, shapes, strict=True)):
         if len(shape) > MAX_AXES:
@@ -238,7 +238,9 @@ def fill_parameters(layers: Sequence[Layer], seed: int) -> None:
     for layer in layers:
         key = zlib.crc32(layer.name.encode())
         for parameter in layer.parameters:
-            if parameter.owner is None:
+            if parameter.initial is not None and parameter.owner is None:
+                parameter.values[...] = parameter.initial
+            elif parameter.owner is None:
                 fill(parameter.data, parameter.filler, (seed % (1 << 64), key, parameter.index), layer.error)
 
 

@@ -26,6 +26,8 @@ PRAGMA(GCC target(TARGET))
 #include "dense.h"
 #include "pool.h"
 #include "neuron.h"
+#include "activation.h"
+#include "eltwise.h"
 #include "norm.h"
 #include "loss.h"
 #include "sigmoid_loss.h"
@@ -54,6 +56,32 @@ const brew_entry TABLE[] = {
     {"tanh_backward", tanh_backward},
     {"dropout_forward", dropout_forward},
     {"dropout_backward", dropout_backward},
+    {"abs_forward", abs_forward},
+    {"abs_backward", abs_backward},
+    {"bnll_forward", bnll_forward},
+    {"bnll_backward", bnll_backward},
+    {"clip_forward", clip_forward},
+    {"clip_backward", clip_backward},
+    {"elu_forward", elu_forward},
+    {"elu_backward", elu_backward},
+    {"exp_forward", exp_forward},
+    {"exp_backward", exp_backward},
+    {"log_forward", log_forward},
+    {"log_backward", log_backward},
+    {"power_forward", power_forward},
+    {"power_backward", power_backward},
+    {"prelu_forward", prelu_forward},
+    {"prelu_backward", prelu_backward},
+    {"prelu_backward_slope", prelu_backward_slope},
+    {"swish_forward", swish_forward},
+    {"swish_backward", swish_backward},
+    {"threshold_forward", threshold_forward},
+    {"scaled", scaled},
+    {"eltwise_sum", eltwise_sum},
+    {"eltwise_product", eltwise_product},
+    {"eltwise_quotient", eltwise_quotient},
+    {"eltwise_max", eltwise_max},
+    {"eltwise_max_backward", eltwise_max_backward},
     {"scale_forward", scale_forward},
     {"scale_backward_data", scale_backward_data},
     {"scale_backward_factor", scale_backward_factor},

@@ -57,7 +57,8 @@ static void softmax_backward(const brew_op *op) {
 
 enum { NORM_FULL, NORM_VALID, NORM_BATCH_SIZE, NORM_NONE };
 
-/* a: x, prob, label, top, norm, stat; i: axis, normalization, has ignore_label, ignore_label, sums.
+/* a: x, prob, label, top, norm, stat; i: axis, what BATCH_SIZE divides by, normalization, has ignore_label,
+ * ignore_label, sums.
  * norm receives the divisor; with sums, top is the plain sum and stat grows by (sum, divisor). */
 static void softmax_loss_forward(const brew_op *op) {
     const float *label = F(2);
@@ -66,19 +67,19 @@ static void softmax_loss_forward(const brew_op *op) {
         softmax_at(p0, s0, p1, s1, classes);
         const int64_t at = (int64_t)label[position];
         total++;
-        if (op->i[2] && at == op->i[3]) continue;
+        if (op->i[3] && at == op->i[4]) continue;
         valid++;
         if (at < 0 || at >= classes) sum += NAN;
         else sum -= logf(p1[at * s1] < 1.17549435e-38f ? 1.17549435e-38f : p1[at * s1]); /* NaN goes on */
     });
-    const double norms[] = {total, valid, (double)SIZE(0, 0), 1.0};
-    const double norm = norms[op->i[1]];
+    const double norms[] = {total, valid, (double)op->i[1], 1.0};
+    const double norm = norms[op->i[2]];
     F(4)[0] = (float)BREW_MAX(norm, 1.0);
-    F(3)[0] = (float)(op->i[4] ? sum : sum / BREW_MAX(norm, 1.0));
-    if (op->i[4]) {
+    F(3)[0] = (float)(op->i[5] ? sum : sum / BREW_MAX(norm, 1.0));
+    if (op->i[5]) {
         double *stat = (double *)op->a[5].data;
         stat[0] += sum;
-        stat[1] += op->i[1] == NORM_NONE ? 0 : norm;
+        stat[1] += op->i[2] == NORM_NONE ? 0 : norm;
     }
 }
 
@@ -103,7 +104,7 @@ static void euclidean_forward(const brew_op *op) {
         }
     });
     const double n = (double)SIZE(0, 0);
-    F(2)[0] = (float)(op->i[0] ? sum / 2 : sum / 2 / n);
+    F(2)[0] = (float)(op->i[0] ? sum / 2 : sum / 2 / BREW_MAX(n, 1.0));
     if (op->i[0]) {
         double *stat = (double *)op->a[3].data;
         stat[0] += sum / 2;
@@ -113,7 +114,7 @@ static void euclidean_forward(const brew_op *op) {
 
 /* a: x, z, dx, dtop; i: sums; f: sign (+1 for x, -1 for z), factor of sums. */
 static void euclidean_backward(const brew_op *op) {
-    const float scale = (float)(F(3)[0] * op->f[0] * (op->i[0] ? op->f[1] : 1.0 / (double)SIZE(0, 0)));
+    const float scale = (float)(F(3)[0] * op->f[0] * (op->i[0] ? op->f[1] : 1.0 / (double)BREW_MAX(SIZE(0, 0), 1)));
     FOR_ROWS(0, 1, 2, { for (int64_t c = 0; c < len; c++) p2[c * s2] = (p0[c * s0] - p1[c * s1]) * scale; });
 }
 

@@ -112,6 +112,7 @@ static void lrn_within_backward(const brew_op *op) {
  * up. */
 static void batch_norm_forward(const brew_op *op) {
     const int64_t channels = op->i[0], m = brew_count(&op->a[0]) / channels;
+    if (m == 0) return; /* the mean of nothing would spoil the running sums */
     float *mean = F(2), *inv = F(3);
     const double eps = op->f[0], fraction = op->f[1];
     if (op->i[1]) {
@@ -147,6 +148,7 @@ static void batch_norm_forward(const brew_op *op) {
 /* a: y, dy, dx, inv_std, scratch (2 x channels doubles); i: channels, use global statistics. */
 static void batch_norm_backward(const brew_op *op) {
     const int64_t channels = op->i[0], m = brew_count(&op->a[0]) / channels;
+    if (m == 0) return;
     const float *inv = F(3);
     double *sum = (double *)op->a[4].data, *dot = sum + channels;
     memset(sum, 0, (size_t)(2 * channels) * sizeof(double));

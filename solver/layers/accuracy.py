@@ -9,6 +9,7 @@ import numpy as np
 
 from batchbrew.solver.blob import Blob, Shape
 from batchbrew.solver.layer import LAYERS, Builder, Layer
+from batchbrew.solver.layers.grid import grid, grid_axis
 from batchbrew.solver.layers.rows import as_rows
 
 
@@ -28,18 +29,17 @@ class Accuracy(Layer):
         p = self.param.accuracy_param
         x, label = bottoms
         self.along = self.axis(p.axis, x)
-        if prod(label) != prod(x) // x[self.along]:
-            raise self.error(
-                f"needs one label a position: {prod(x) // x[self.along]} for x {x}, found {prod(label)} in {label}"
-            )
+        positions = prod(x[: self.along]) * prod(x[self.along + 1 :])
+        if prod(label) != positions:
+            raise self.error(f"needs one label a position: {positions} for x {x}, found {prod(label)} in {label}")
         if p.top_k > x[self.along]:
             raise self.error(f"top_k {p.top_k} is more than the {x[self.along]} classes")
         return [(), (x[self.along],)][: max(1, len(self.param.top))]
 
     @property
-    def whole_batch(self) -> bool:
-        """True where the classes lie along the samples' axis."""
-        return self.along == 0
+    def cuttable(self) -> bool:
+        """False where the classes lie along the samples' axis."""
+        return self.along != 0
 
     def forward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Count the correct positions."""
@@ -48,13 +48,13 @@ class Accuracy(Layer):
         label, _ = as_rows(build, bottom[1].data, f"{self.name}.label", (bottom[1].data.size,), fill=True)
         build.op(
             "accuracy_forward",
-            bottom[0].data,
+            grid(bottom[0].data, self.along),
             label,
             top[0].data.reshape(1),
             top[1].data if len(top) > 1 else None,
             self.stat,
             build.scratch(f"{self.name}.counts", (2 * classes,), np.float64),
-            self.along,
+            grid_axis(bottom[0].shape, self.along),
             p.top_k,
             int(p.HasField("ignore_label")),
             p.ignore_label,

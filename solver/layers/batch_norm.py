@@ -9,6 +9,7 @@ import numpy as np
 from batchbrew.protos import messages as pb
 from batchbrew.solver.blob import Blob, Shape
 from batchbrew.solver.layer import LAYERS, Array, Builder, Layer
+from batchbrew.solver.layers.grid import grid
 
 
 @LAYERS.register("BatchNorm")
@@ -46,6 +47,7 @@ class BatchNorm(Layer):
 
     @staticmethod
     def _channel_last(array: Array) -> Array:
+        array = grid(array, 1)
         return array.swapaxes(1, 2) if array.ndim == 3 else array
 
     def forward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -20,15 +20,15 @@ class Flatten(Layer):
             raise self.error("cannot work in place; give the top another name")
 
     @property
-    def whole_batch(self) -> bool:
-        """True where the samples' axis itself is merged."""
-        return self.first == 0
+    def cuttable(self) -> bool:
+        """False where the samples' axis is merged with others."""
+        return self.first > 0 or self.last == 0
 
     def reshape(self, bottoms: Sequence[Shape]) -> list[Shape]:
         """Return the merged shape."""
         p = self.param.flatten_param
         first, last = self.axis(p.axis, bottoms[0]), self.axis(p.end_axis, bottoms[0])
-        self.first = first
+        self.first, self.last = first, last
         if last < first:
             raise self.error(f"end_axis {p.end_axis} lies before axis {p.axis} for a bottom {bottoms[0]}")
         shape = bottoms[0]

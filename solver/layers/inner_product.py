@@ -35,9 +35,9 @@ class InnerProduct(Layer):
             self.add_parameter((p.num_output,), p.bias_filler)
 
     @property
-    def whole_batch(self) -> bool:
-        """True where the samples are summed over."""
-        return self.from_axis == 0
+    def cuttable(self) -> bool:
+        """False where the samples are summed over."""
+        return self.from_axis > 0
 
     def reshape(self, bottoms: Sequence[Shape]) -> list[Shape]:
         """Return the leading axes and num_output."""

@@ -9,6 +9,7 @@ from math import prod
 from batchbrew.protos import messages as pb
 from batchbrew.solver.blob import Blob, Shape
 from batchbrew.solver.layer import LAYERS, Builder, Layer
+from batchbrew.solver.layers.grid import grid, grid_axis
 from batchbrew.solver.layers.rows import as_rows
 
 
@@ -47,16 +48,17 @@ class SoftmaxWithLoss(Loss):
         """Return () and, for a second top, the shape of x."""
         x, label = bottoms
         self.along = self.axis(self.param.softmax_param.axis, x)
-        positions = prod(x) // x[self.along]
-        if prod(label) != positions:
-            raise self.error(f"needs one label a position: {positions} for x {x}, found {prod(label)} in {label}")
-        self.positions = positions / x[0] if x[0] else 1.0
+        self.outer, inner = prod(x[: self.along]), prod(x[self.along + 1 :])
+        self.positions = self.outer * inner
+        if prod(label) != self.positions:
+            raise self.error(f"needs one label a position: {self.positions} for x {x}, found {prod(label)} in {label}")
+        self.samples = max(1, x[0])
         return [(), x][: max(1, len(self.param.top))]
 
     @property
-    def whole_batch(self) -> bool:
-        """True where the classes lie along the samples' axis."""
-        return self.along == 0
+    def cuttable(self) -> bool:
+        """False where the classes lie along the samples' axis."""
+        return self.along != 0
 
     def divisor_per_sample(self) -> float | None:
         """Return what normalization says."""
@@ -64,23 +66,25 @@ class SoftmaxWithLoss(Loss):
             self.ignores and self.normalization == pb.LossParameter.VALID
         ):
             return None
-        return 1.0 if self.normalization == pb.LossParameter.BATCH_SIZE else self.positions
+        outer = self.normalization == pb.LossParameter.BATCH_SIZE
+        return (self.outer if outer else self.positions) / self.samples
 
     def forward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """loss = -sum log p[label] / divisor."""
-        x = bottom[0].data
-        self.prob = top[1].data if len(top) > 1 else build.scratch(f"{self.name}.prob", x.shape)
+        prob = top[1].data if len(top) > 1 else build.scratch(f"{self.name}.prob", bottom[0].shape)
+        self.prob = grid(prob, self.along)
         self.norm = build.scratch(f"{self.name}.norm", (1,))
         self.label, _ = as_rows(build, bottom[1].data, f"{self.name}.label", (bottom[1].data.size,), fill=True)
         build.op(
             "softmax_loss_forward",
-            x,
+            grid(bottom[0].data, self.along),
             self.prob,
             self.label,
             top[0].data.reshape(1),
             self.norm,
             self.stat,
-            self.along,
+            grid_axis(bottom[0].shape, self.along),
+            self.outer,
             self.normalization,
             int(self.ignores),
             self.ignored,
@@ -95,11 +99,11 @@ class SoftmaxWithLoss(Loss):
             build.op(
                 "softmax_loss_backward",
                 self.prob,
-                bottom[0].diff,
+                grid(bottom[0].diff, self.along),
                 self.label,
                 top[0].diff.reshape(1),
                 self.norm,
-                self.along,
+                grid_axis(bottom[0].shape, self.along),
                 int(self.ignores),
                 self.ignored,
                 int(build.sums),
@@ -127,11 +131,10 @@ class EuclideanLoss(Loss):
 
     def forward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """loss = sum (a - b)^2 / 2N."""
-        n = bottom[0].shape[0]
+        x, z = (blob.shape for blob in bottom)
+        self.pictures = x == z and len(x) == 4  # which lie alike, if not in C order
         self.pair = [
-            b.data
-            if bottom[0].shape == bottom[1].shape
-            else as_rows(build, b.data, f"{self.name}.{i}", (n, b.data.size // n), fill=True)[0]
+            b.data if self.pictures else as_rows(build, b.data, f"{self.name}.{i}", (x[0], prod(x[1:])), fill=True)[0]
             for i, b in enumerate(bottom)
         ]
         build.op("euclidean_forward", *self.pair, top[0].data.reshape(1), self.stat, int(build.sums))
@@ -141,7 +144,7 @@ class EuclideanLoss(Loss):
         for i, sign in ((0, 1.0), (1, -1.0)):
             if needed[i]:
                 dx, copied = bottom[i].diff, None
-                if bottom[0].shape != bottom[1].shape:
+                if not self.pictures:
                     dx, copied = as_rows(build, dx, f"{self.name}.d{i}", self.pair[i].shape, fill=False)
                 build.op(
                     "euclidean_backward",

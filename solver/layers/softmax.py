@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from batchbrew.solver.blob import Blob, Shape
 from batchbrew.solver.layer import LAYERS, Builder, Layer
+from batchbrew.solver.layers.grid import grid, grid_axis
 
 
 @LAYERS.register("Softmax")
@@ -15,9 +16,9 @@ class Softmax(Layer):
     keeps_top = True
 
     @property
-    def whole_batch(self) -> bool:
-        """True where the samples' axis itself is normalised."""
-        return self.along == 0
+    def cuttable(self) -> bool:
+        """False where the samples' axis itself is normalised."""
+        return self.along != 0
 
     def reshape(self, bottoms: Sequence[Shape]) -> list[Shape]:
         """Return the bottom's shape."""
@@ -26,9 +27,11 @@ class Softmax(Layer):
 
     def forward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """y = softmax(x)."""
-        build.op("softmax_forward", bottom[0].data, top[0].data, self.along)
+        x, y = (grid(array, self.along) for array in (bottom[0].data, top[0].data))
+        build.op("softmax_forward", x, y, grid_axis(bottom[0].shape, self.along))
 
     def backward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob], needed: Sequence[bool]) -> None:
         """dx = y (dy - sum of y dy)."""
         if needed[0]:
-            build.op("softmax_backward", top[0].data, bottom[0].diff, top[0].diff, self.along)
+            y, dx, dy = (grid(array, self.along) for array in (top[0].data, bottom[0].diff, top[0].diff))
+            build.op("softmax_backward", y, dx, dy, grid_axis(bottom[0].shape, self.along))

@@ -80,12 +80,17 @@ class DummyData(SourceLayer):
             raise self.error(f"give one shape, or one for each of the {tops} tops (found {len(shapes)})")
         return shapes if len(shapes) == tops else shapes * tops
 
+    def forward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Fill the constant tops, if their memory is new: what the caller then writes into them stays."""
+        for i, (blob, filler) in enumerate(zip(top, self.fillers, strict=True)):
+            state = (blob.shape, blob.data.ctypes.data)
+            if filler.type == "constant" and self.seen.get(i) != state:
+                fill(blob.data, filler, (self.salt, i, 0), self.error)
+                self.seen[i] = state
+
     def feed(self, tops: Sequence[Array], keys: Keys, indices: NDArray[np.int64]) -> None:
-        """Fill what is due."""
+        """Fill the others."""
         for i, (array, filler) in enumerate(zip(tops, self.fillers, strict=True)):
-            constant = filler.type == "constant"
-            state = (array.shape, array.ctypes.data)
-            if not constant or self.seen.get(i) != state:
-                fill(array, filler, (self.salt, i, 0 if constant else self.drawn), self.error)
-            self.seen[i] = state
+            if filler.type != "constant":
+                fill(array, filler, (self.salt, i, self.drawn), self.error)
         self.drawn += 1

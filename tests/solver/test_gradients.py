@@ -18,6 +18,7 @@ PROBES = 16  # elements tried of each array
 LABELS = ("label",)  # inputs that hold class numbers
 
 X = {"x": (2, 4, 5, 6)}
+FIVE = {"x": (2, 3, 2, 1, 4)}
 XY = {"x": (3, 4), "label": (3,)}
 
 
@@ -93,6 +94,7 @@ CASES: dict[str, list[tuple[dict[str, tuple[int, ...]], str]]] = {
     "BatchNorm": [
         *((shape, one("BatchNorm", rest)) for shape in (X, {"x": (5, 3)}, {"x": (3, 2, 4)})
           for rest in ("", "batch_norm_param { use_global_stats: true eps: 0.1 }")),
+        *((shape, one("BatchNorm")) for shape in ({"x": (3, 2, 2, 1, 3)}, {"x": (2, 3, 2, 1, 2, 2)})),
         (X, layer("bn", "BatchNorm", "x", "y")
          + layer("in_place", "Scale", "y", "y", "scale_param { bias_term: true }")),
     ],
@@ -105,10 +107,20 @@ CASES: dict[str, list[tuple[dict[str, tuple[int, ...]], str]]] = {
           for shape, axis, bias in (((4,), 1, "bias_term: true"), ((2, 4, 5, 6), 0, ""), ((5, 6), 2, "bias_term: true"),
                                     ((2,), 0, ""), ((2, 4), 0, ""))),
         ({"x": (3, 4)}, layer("square", "Scale", "x x", "y", "scale_param { axis: 0 }")),
+        *((shapes, one("Scale", f"scale_param {{ {rest} }}"))
+          for shapes in ({"x": (2, 3, 2, 1, 2)}, {"x": (2, 3)}, {"x": (2, 3, 4)})
+          for rest in ("bias_term: true", "axis: -1 bias_term: true", "num_axes: 0 bias_term: true", "axis: 0",
+                       "axis: 0 num_axes: -1 bias_term: true", "axis: -2 num_axes: 2 bias_term: true")),
+        *(({"x": (2, 3, 2, 4, 2), "z": shape},
+           layer("scale", "Scale", "x z", "y", f"scale_param {{ axis: {axis} bias_term: true }}"))
+          for shape, axis in (((3, 2), 1), ((2, 3, 2, 4), 0), ((3, 2, 4, 2), 1), ((), 1), ((2,), -1))),
+        ({"x": (3,), "z": ()}, layer("scale", "Scale", "x z", "y")),
     ],
     "Softmax": [
         *((X, one("Softmax", f"softmax_param {{ axis: {axis} }}")) for axis in (1, 2, -1, 0)),
         ({"x": (3, 4)}, one("Softmax")),
+        ({"x": (4,)}, one("Softmax", "softmax_param { axis: 0 }")),
+        *((FIVE, one("Softmax", f"softmax_param {{ axis: {axis} }}")) for axis in (0, 1, 2, -1)),
     ],
     "InnerProduct": [
         (X, ip()),
@@ -117,6 +129,8 @@ CASES: dict[str, list[tuple[dict[str, tuple[int, ...]], str]]] = {
         (X, ip("transpose: true")),
         ({"x": (2, 3, 5)}, ip("axis: 2 transpose: true bias_term: false")),
         ({"x": (1, 1)}, ip()),
+        *((FIVE, ip(f"axis: {axis}")) for axis in (0, 1, 3, -1)),
+        ({"x": (4,)}, ip("axis: 0")),
         (
             {"x": (3, 4)},
             layer("a", "InnerProduct", "x", "y", f"{SHARED} inner_product_param {{ num_output: 4 }}")
@@ -124,15 +138,20 @@ CASES: dict[str, list[tuple[dict[str, tuple[int, ...]], str]]] = {
         ),
     ],
     "ReLU": [(X, one("ReLU")), (X, one("ReLU", "relu_param { negative_slope: 0.1 }")),
-             (X, one("ReLU", "relu_param { negative_slope: -0.5 }"))],
-    "Sigmoid": [(X, one("Sigmoid")), ({"x": (3,)}, one("Sigmoid"))],
-    "TanH": [(X, one("TanH")), ({"x": (2, 3, 4)}, one("TanH"))],
-    "Dropout": [(X, one("Dropout", "dropout_param { dropout_ratio: 0.4 }")), ({"x": (3, 4)}, one("Dropout"))],
+             (X, one("ReLU", "relu_param { negative_slope: -0.5 }")), (FIVE, one("ReLU"))],
+    "Sigmoid": [(X, one("Sigmoid")), ({"x": (3,)}, one("Sigmoid")), (FIVE, one("Sigmoid"))],
+    "TanH": [(X, one("TanH")), ({"x": (2, 3, 4)}, one("TanH")), (FIVE, one("TanH")), ({"x": ()}, one("TanH"))],
+    "Dropout": [(X, one("Dropout", "dropout_param { dropout_ratio: 0.4 }")),
+                *((shapes, one("Dropout")) for shapes in (FIVE, {"x": (3, 4)}, {"x": (3,)}, {"x": (2, 3, 4)}, {"x": ()})),
+                (FIVE, one("Dropout", "dropout_param { dropout_ratio: 0 }"))],
     "Flatten": [(X, one("Flatten", f"flatten_param {{ {rest} }}")) for rest in ("", "axis: 2", "axis: 1 end_axis: 2",
-                                                                               "axis: 0", "axis: 0 end_axis: 1")],
+                                                                               "axis: 0", "axis: 0 end_axis: 1")]
+    + [(FIVE, one("Flatten", f"flatten_param {{ {rest} }}")) for rest in ("", "axis: 2 end_axis: 3", "end_axis: 2",
+                                                                          "axis: 0", "axis: 3")],
     "Split": [(X, layer("split", "Split", "x", "a b c") + layer("tanh", "TanH", "a", "d")),
               (X, layer("split", "Split", "x", "a b") + layer("here", "TanH", "a", "a")
-               + layer("there", "Sigmoid", "b", "b"))],
+               + layer("there", "Sigmoid", "b", "b")),
+              (FIVE, layer("split", "Split", "x", "a b") + layer("there", "Sigmoid", "b", "b"))],
     "SoftmaxWithLoss": [
         (XY, loss()),
         (XY, loss("loss_weight: 2.5")),
@@ -143,12 +162,21 @@ CASES: dict[str, list[tuple[dict[str, tuple[int, ...]], str]]] = {
         (PICTURE_LOSS, loss("loss_param { normalize: false }")),
         ({"x": (2, 3, 4, 2), "label": (2, 3, 2)}, loss("softmax_param { axis: 2 }")),
         (XY, loss("loss_weight: 1 loss_weight: 0", "loss prob")),
+        ({"x": (4,), "label": ()}, loss("softmax_param { axis: 0 }")),
+        *(({"x": (2, 3, 4, 3, 3), "label": label},
+           loss(f"softmax_param {{ axis: {axis} }} loss_param {{ normalization: {kind} }}"))
+          for axis, label, kind in ((1, (2, 4, 3, 3), "VALID"), (-1, (2, 3, 4, 3), "BATCH_SIZE"),
+                                    (3, (2, 3, 4, 1, 3), "BATCH_SIZE"))),
+        ({"x": (3, 2, 1, 2, 2), "label": (8,)}, loss("softmax_param { axis: 0 } loss_param { normalization: FULL }")),
     ],
     "EuclideanLoss": [
         ({"x": (3, 4), "z": (3, 4)}, layer("loss", "EuclideanLoss", "x z", "loss")),
         ({"x": (3, 4), "z": (3, 2, 1, 2)}, layer("loss", "EuclideanLoss", "x z", "loss", "loss_weight: 0.5")),
         ({"x": (3, 2, 2, 2), "z": (3, 8)}, layer("loss", "EuclideanLoss", "x z", "loss")),
         ({"x": (3, 2, 2, 2), "z": (3, 2, 2, 2)}, layer("loss", "EuclideanLoss", "x z", "loss")),
+        ({"x": (3, 2, 2, 2, 1), "z": (3, 2, 2, 2, 1)}, layer("loss", "EuclideanLoss", "x z", "loss")),
+        ({"x": (3, 2, 2, 2, 1), "z": (3, 2, 2, 2)}, layer("loss", "EuclideanLoss", "x z", "loss")),
+        ({"x": (3,), "z": (3,)}, layer("loss", "EuclideanLoss", "x z", "loss")),
     ],
 }  # fmt: skip
 
@@ -161,6 +189,9 @@ CHAINS = {
     "tanh, sigmoid, tanh": ["TanH", "Sigmoid", "TanH"],
     "relu, batch norm, scale, relu": ["ReLU", "BatchNorm", "Scale", "ReLU"],
     "lrn, relu": ["LRN", "ReLU"],
+    "elu, prelu, bnll": ["ELU", "PReLU", "BNLL"],
+    "sigmoid, bias, exp, relu": ["Sigmoid", "Bias", "Exp", "ReLU"],
+    "swish, power, dropout, bias": ["Swish", "Power", "Dropout", "Bias"],
     "dropout, sigmoid, dropout": ["Dropout", "Sigmoid", "Dropout"],
 }
 
@@ -209,7 +240,7 @@ def check(shapes: dict[str, tuple[int, ...]], source: str, seed: int = 1) -> Non
 
 
 for path in sorted(Path(__file__).parent.glob("gradients_*.py")):  # the layers of one family each
-    CASES |= importlib.import_module(path.stem).CASES
+    CASES |= getattr(importlib.import_module(path.stem), "CASES", {})
     NO_GRADIENT |= getattr(importlib.import_module(path.stem), "NO_GRADIENT", set())
 
 

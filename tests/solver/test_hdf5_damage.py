@@ -44,6 +44,7 @@ def test_damaged_structures(path, signature):
         lambda file: file["none"],
         lambda file: file["data/ip/0"].visititems(print),
         lambda file: float(file["data/ip/1"][()]),
+        lambda file: read_values(file["data/ip/1"]),
         lambda file: len(file["data/ip/1"]),
         lambda file: file["data/ip/0"][5],
         lambda file: file["data/ip/1"][()].decode("ascii").index("?"),

@@ -17,8 +17,27 @@ from batchbrew.solver.layers import convolution, inner_product
 from batchbrew.solver.solvers import base
 
 CHANNELS = (1, 3, 5, 17, 20, 33, 50, 64, 100)
-ELEMENTWISE = ("ReLU", "Sigmoid", "TanH", "Dropout")
-COUNTS = {"conv": 40, "pool": 24, "norm": 18, "dense": 18, "head": 18, "net": 12}
+ELEMENTWISE = ("ReLU", "Sigmoid", "TanH", "Dropout", "ELU", "BNLL", "Swish", "PReLU", "Bias")
+NEURONS = {  # types and some of their settings
+    "ReLU": ("", "negative_slope: 0.1", "negative_slope: -0.5"),
+    "Sigmoid": (),
+    "TanH": (),
+    "Dropout": ("", "dropout_ratio: 0.2", "dropout_ratio: 0"),
+    "AbsVal": (),
+    "BNLL": (),
+    "Clip": ("min: -0.5 max: 0.7", "min: 1 max: -1"),
+    "ELU": ("", "alpha: 0.3", "alpha: -1"),
+    "Swish": ("", "beta: 3", "beta: -0.5", "beta: 0"),
+    "Threshold": ("", "threshold: 0.4"),
+    "Exp": ("", "base: 2 scale: 1.5 shift: 0.3", "base: 0.1 scale: -1", "base: 1", "scale: 0 shift: 2"),
+    "Log": ("shift: 8", "base: 10 scale: 2 shift: 15", "base: 0.5 scale: -1 shift: 9", "scale: -1 shift: -20"),
+    "Power": ("", "power: 2 scale: 0.5 shift: 3", "power: 0.37 scale: 0.8 shift: 9", "power: 3", "power: -1 scale: 2",
+              "power: 2.5", "scale: 3 shift: -1", "power: 0 shift: 5", "scale: 0 shift: 2 power: 3",
+              "scale: 0 power: -1", "scale: 0 shift: -2 power: 0.5"),
+    "PReLU": ("", "channel_shared: true"),
+    "Split": (),
+}  # fmt: skip
+COUNTS = {"conv": 40, "pool": 24, "norm": 36, "dense": 24, "head": 36, "net": 24, "neuron": 60, "several": 36}
 DRAWS = [(kind, seed) for kind, count in COUNTS.items() for seed in range(count)]
 
 
@@ -57,14 +76,35 @@ def draw(kind: str, seed: int) -> tuple[dict[str, tuple[int, ...]], str]:
         }
         one = list(rest)[seed % 3]
         field = {"LRN": "lrn_param", "BatchNorm": "batch_norm_param", "Scale": "scale_param"}[one]
-        shape = (n + 1, c, h, w) if one == "LRN" or seed % 2 else (n + 1, c, h)
+        others = ((n + 1, c, h), (n + 1, c, 2, h, 3), (n + 1, c, h, 1, 1, 2), (n + 1, c, 2, 2, 2))
+        shape = (n + 1, c, h, w) if one == "LRN" or seed % 2 else pick(*others)
         return {"x": shape}, layer("one", one, "x", "y", f"{field} {{ {rest[one]} }}")
+    if kind == "neuron":
+        one = list(NEURONS)[seed % len(NEURONS)]
+        least = 2 if one == "PReLU" else 0
+        shape = (n, c, h, w, 2, 2)[: pick(*range(least, 7))]
+        settings = f"{one.lower()}_param {{ {pick(*NEURONS[one])} }}" if NEURONS[one] else ""
+        return {"x": shape}, layer("one", one, "x", "y", settings)
+    if kind == "several":
+        shape = (n, c, h, w, 2)[: pick(*range(6))]
+        names = ("x", "z", "u", "v")[: pick(2, 3, 4)]
+        operation = pick("SUM", "PROD", "MAX", "PROD stable_prod_grad: false",
+                         "SUM " + " ".join(f"coeff: {i - 1.5}" for i in range(len(names))))  # fmt: skip
+        net = layer("one", "Eltwise", " ".join(names), "y", f"eltwise_param {{ operation: {operation} }}")
+        axis = int(rng.integers(0, max(1, len(shape))))
+        span = int(rng.integers(0, len(shape) - axis + 1))
+        meeting, field = pick(("Scale", "scale_param"), ("Bias", "bias_param"))
+        net += layer("two", meeting, "y w", "t", f"{field} {{ axis: {axis} }}")
+        return {**dict.fromkeys(names, shape), "w": shape[axis : axis + span]}, net
     if kind == "dense":
         axis, turned, out = pick(1, 2, 3), pick("true", "false"), pick(*CHANNELS)
         settings = f"axis: {axis} transpose: {turned} num_output: {out} bias_term: {pick('true', 'false')}"
-        return {"x": (n, c, h, w)}, layer("ip", "InnerProduct", "x", "y", f"inner_product_param {{ {settings} }}")
+        x = pick((n, c, h, w), (n, c, h, w), (n, c, h, 2, 3))
+        return {"x": x}, layer("ip", "InnerProduct", "x", "y", f"inner_product_param {{ {settings} }}")
     if kind == "head":
-        x, axis = ((n, c + 1, h, w), pick(1, 2, 3)) if seed % 2 else ((n, c + 1), 1)
+        k = c + 1
+        others = (((n, k), 1), ((n, k, h), 2), ((k,), 0), ((n, 2, k, 2, 2), 2), ((n, k, h, 2, 2), 1))
+        x, axis = ((n, c + 1, h, w), pick(0, 1, 2, 3)) if seed % 2 else pick(*others)
         label = tuple(size for d, size in enumerate(x) if d != axis)
         ignore = pick("", "ignore_label: 0")
         norm = pick("FULL", "VALID", "BATCH_SIZE", "NONE")
@@ -72,12 +112,17 @@ def draw(kind: str, seed: int) -> tuple[dict[str, tuple[int, ...]], str]:
                     f"softmax_param {{ axis: {axis} }} loss_param {{ normalization: {norm} {ignore} }} "
                     f"loss_weight: 1.5 loss_weight: 0")  # fmt: skip
         net += layer("acc", "Accuracy", "x label", "acc each", f"accuracy_param {{ axis: {axis} top_k: 1 {ignore} }}")
+        if seed % 3 == 0:
+            return {"x": x}, layer("s", "Softmax", "x", "y", f"softmax_param {{ axis: {axis} }}")
         return {"x": x, "label": label, "t": x}, net + layer("e", "EuclideanLoss", "x t", "e")
     chain = "".join(layer(f"l{i}", pick(*ELEMENTWISE), "y", "y") for i in range(3))
+    out = pick(4, 17)
     return {"x": (n, c, 8, 7)}, (
-        layer("c1", "Convolution", "x", "y", f"convolution_param {{ num_output: {pick(4, 17)} kernel_size: 3 pad: 1 }}")
+        layer("c1", "Convolution", "x", "y", f"convolution_param {{ num_output: {out} kernel_size: 3 pad: 1 }}")
         + chain
-        + layer("p", "Pooling", "y", "p", "pooling_param { kernel_size: 3 stride: 2 }")
+        + layer("p", "Pooling", "y", "a", "pooling_param { kernel_size: 3 stride: 2 }")
+        + layer("c4", "Convolution", "a", "b", f"convolution_param {{ num_output: {out} kernel_size: 3 pad: 1 }}")
+        + layer("join", "Eltwise", "a b", "p", f"eltwise_param {{ operation: {pick('SUM', 'PROD', 'MAX')} }}")
         + layer("c2", "Convolution", "p", "q", "convolution_param { num_output: 6 kernel_size: 5 pad: 2 stride: 2 }")
         + layer("c3", "Convolution", "p", "r", "convolution_param { num_output: 3 kernel_size: 2 pad: 1 }")
         + layer("f", "Flatten", "r", "f")
@@ -92,11 +137,10 @@ def compute(kind: str, seed: int, kernels: str, dtype: type = np.float32) -> dic
     randomise(net, seed, 0.2)
     rng = np.random.default_rng(seed)
     for name, shape in shapes.items():
-        classes = shapes["x"][1] if name == "label" else 0
-        drawn = rng.integers(0, 3, shape) if classes else rng.normal(size=shape).astype(np.float32)
-        net.blobs[name].data[...] = (
-            np.minimum(drawn, net.blobs["x"].shape[_class_axis(source)] - 1) if classes else drawn
-        )
+        values = rng.normal(size=shape).astype(np.float32)
+        if name == "label":
+            values = np.minimum(rng.integers(0, 3, shape), shapes["x"][_class_axis(source)] - 1)
+        net.blobs[name].data[...] = values
     for name in net.outputs:
         if "loss" not in source:
             net.blobs[name].diff[...] = rng.normal(size=net.blobs[name].shape).astype(np.float32)
@@ -160,21 +204,37 @@ def test_drawn_net(kind, seed):
 BAD = np.array([np.nan, np.inf, -np.inf, 1e-42, -1e-42, 0.0, -0.0, 3e38, -3e38, 200.0, -200.0, 1.0], np.float32)
 
 
+SPECIAL = {  # what the numbers above become, in float64
+    "ReLU": lambda x: np.where(x > 0, x, 0 * x),  # 0 * -inf is NaN, as Caffe has it
+    "Sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "TanH": np.tanh,
+    "AbsVal": np.abs,
+    "BNLL": lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
+    "Clip": lambda x: np.clip(x, -0.5, 2),
+    "ELU": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+    "Exp": np.exp,
+    "Log": np.log,
+    "Power": lambda x: x**0.37,
+    "PReLU": lambda x: np.where(x > 0, x, 0.25 * x),
+    "Swish": lambda x: x / (1 + np.exp(-x)),  # NaN for -inf, as Caffe has it
+    "Threshold": lambda x: (x > 0) * 1.0,
+}
+SETTINGS = {"Clip": "clip_param { min: -0.5 max: 2 }", "Power": "power_param { power: 0.37 }"}
+
+
 @pytest.mark.parametrize("kernels", KERNEL_SETS)
-@pytest.mark.parametrize("kind", ["ReLU", "Sigmoid", "TanH"])
+@pytest.mark.parametrize("kind", SPECIAL)
 def test_special_numbers_pass_as_in_the_reference(kind, kernels):
     """NaN must come out as NaN, or a diverged net would look well; denormals count."""
-    net = net_of(inputs(x=(1, 24)) + layer("one", kind, "x", "y"), kernels=kernels)
+    source = inputs(x=(1, 24)) + layer("one", kind, "x", "y", SETTINGS.get(kind, "")) + "force_backward: true"
+    net = net_of(source, kernels=kernels)
     net.blobs["x"].data[0] = np.concatenate([BAD, BAD])
     found = net.forward()["y"][0, :12]
-    x = BAD.astype(np.float64)
-    with np.errstate(over="ignore"):
-        wanted = {"ReLU": np.where(x > 0, BAD, 0), "Sigmoid": 1 / (1 + np.exp(-x)), "TanH": np.tanh(x)}[kind]
-    wanted[0] = np.nan
-    if kind == "ReLU":
-        wanted[2] = np.nan  # 0 * -inf, as Caffe has it
+    with np.errstate(all="ignore"):
+        wanted = SPECIAL[kind](BAD.astype(np.float64)).astype(np.float32)
+    if kind in ("ReLU", "AbsVal", "Clip", "Threshold"):
         assert np.array_equal(found, wanted, equal_nan=True)
-    assert_close(found, wanted, 1e-6)
+    np.testing.assert_allclose(found, wanted, 1e-6, 1e-6)
 
 
 @pytest.mark.parametrize("kernels", KERNEL_SETS)
@@ -207,21 +267,24 @@ def test_losses_and_accuracy_of_special_numbers(kernels):
     assert np.isnan(net.forward()["loss"])
 
 
+UPDATES = {"sgd": 1, "nesterov": 1, "adagrad": 1, "rmsprop": 1, "adadelta": 2, "adam": 2}  # and their histories
+
+
 @pytest.mark.parametrize(("kernels", "l1"), list(product(KERNEL_SETS, (0.0, 1.0))))
 def test_updates_agree(kernels, l1):
     rng = np.random.default_rng(3)
-    numbers = np.array([0.1, 0.25, 0.9, 0.01, l1])
-    for name, size in product(("sgd_update", "nesterov_update"), (1, 7, 16, 33, 100)):
-        w, g, h = (rng.normal(size=size).astype(np.float32) for _ in range(3))
+    numbers = np.array([0.1, 0.25, 0.9, 0.01, l1, 0.95, 1e-3])
+    for name, size, leave in product(UPDATES, (1, 7, 16, 33, 100), (0, 1)):
+        w, g, *h = (rng.normal(size=size).astype(np.float32) for _ in range(2 + UPDATES[name]))
         w[0] = 0  # sign(0) = 0
-        g = g.astype(np.float64)
-        mine = [blob.aligned_zeros(size, array.dtype) for array in (w, g, h)]
-        for to, source in zip(mine, (w, g, h), strict=True):
+        theirs = [w, g.astype(np.float64), *(h if name in {"sgd", "nesterov"} else map(np.abs, h))]
+        mine = [blob.aligned_zeros(size, array.dtype) for array in theirs]
+        for to, source in zip(mine, theirs, strict=True):
             to[...] = source
-        KERNELS[name](w, g, h, numbers, 2.0, 0.5)
-        compile_program([(name, (*mine, numbers, 2.0, 0.5))], kernels).run()
-        for to, wanted in zip(mine, (w, g, h), strict=True):
-            assert_close(to, wanted, 1e-6)
+        KERNELS[f"{name}_update"](*theirs, numbers, 2.0, 0.5, leave)
+        compile_program([(f"{name}_update", (*mine, numbers, 2.0, 0.5, leave))], kernels).run()
+        for to, wanted in zip(mine, theirs, strict=True):
+            assert_close(to, wanted, 1e-6, name)
     total = np.zeros(1)
     compile_program([("sum_squares", (mine[1], total))], kernels).run()
     assert total[0] == pytest.approx(float((mine[1] ** 2).sum()))

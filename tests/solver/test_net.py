@@ -187,10 +187,10 @@ def described(path: Path, phase: int):
     return file.build(phase, data=part), solver
 
 
-@pytest.mark.parametrize("path", sorted(NETDEFS.glob("*_solver.prototxt")), ids=lambda path: path.stem)
-def test_netdefs_build_and_compute(path):
+@pytest.mark.parametrize("name", ("cifar10_full", "cifar10_quick", "cifar10_sigmoid_bn", "lenet", "mlp", "quick_start"))
+def test_netdefs_build_and_compute(name):
     for phase in (pb.TRAIN, pb.TEST):
-        net, _ = described(path, phase)
+        net, _ = described(NETDEFS / f"{name}_solver.prototxt", phase)
         net.zero_sums()
         (net.accumulate if phase == pb.TRAIN else net.evaluate)(*(np.arange(4), 0)[: 2 - phase])
         assert all(np.isfinite(pair).all() for pair in net.statistics.values())

@@ -1,4 +1,4 @@
-"""SGD and Nesterov against the trajectories of Caffe 1.0, and snapshots that either can read."""
+"""The update rules against the trajectories of Caffe 1.0, and snapshots that either can read."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from batchbrew.solver.net import Net
 from batchbrew.solver.solvers import make_solver
 
 BATCH = 8
-NAMES = ("nesterov", "sgd_clip", "sgd_exp_l1", "sgd_fixed", "sgd_inv", "sgd_iter_size", "sgd_multistep", "sgd_poly",
-         "sgd_step")  # fmt: skip
+NAMES = ("adadelta", "adagrad", "adam", "nesterov", "rmsprop", "sgd_clip", "sgd_exp_l1", "sgd_fixed", "sgd_inv",
+         "sgd_iter_size", "sgd_multistep", "sgd_poly", "sgd_step")  # fmt: skip
 
 
 def caffe_rate(param, iteration, done):
@@ -111,13 +111,14 @@ def test_multistep_is_pure_where_caffe_lags(recordings):
     assert ours[8:13] == pytest.approx([1, 0.01, 0.001, 0.001, 0.001])
 
 
+@pytest.mark.parametrize("kernels", KERNEL_SETS)
 @pytest.mark.parametrize("name", NAMES)
-def test_resumes_from_the_files_caffe_wrote(recordings, name, tmp_path):
-    run = Recorded(recordings, name, KERNEL_SETS[0])
+def test_resumes_from_the_files_caffe_wrote(recordings, name, kernels, tmp_path):
+    run = Recorded(recordings, name, kernels)
     files = run.group["snapshot10"]
-    (tmp_path / "snap_iter_10.caffemodel").write_bytes(files["caffemodel"][()].tobytes())
-    (tmp_path / "snap_iter_10.solverstate").write_bytes(files["solverstate"][()].tobytes())
-    snapshot.restore(run.solver, tmp_path / "snap_iter_10.solverstate")
+    for suffix, content in files.items():
+        (tmp_path / f"snap_iter_10.{suffix}").write_bytes(content[()].tobytes())
+    snapshot.restore(run.solver, next(tmp_path.glob("snap_iter_10.solverstate*")))
     assert run.solver.iter == 10
     run.check()
     run.done = [sum(run.solver.iter > value for value in run.solver.param.stepvalue)]
@@ -127,7 +128,7 @@ def test_resumes_from_the_files_caffe_wrote(recordings, name, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["", ".h5"])
-@pytest.mark.parametrize("name", ["nesterov", "sgd_multistep"])
+@pytest.mark.parametrize("name", ["nesterov", "sgd_multistep", "adam", "adadelta"])
 def test_own_snapshot_continues_bit_for_bit(recordings, name, suffix, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     straight, first, second = (Recorded(recordings, name, KERNEL_SETS[0]) for _ in range(3))
@@ -146,35 +147,57 @@ def test_own_snapshot_continues_bit_for_bit(recordings, name, suffix, tmp_path, 
     assert all(np.array_equal(a, b) for a, b in zip(straight.solver.history, second.solver.history, strict=True))
 
 
-@pytest.mark.parametrize("name", ["nesterov", "sgd_multistep"])
-def test_snapshot_has_the_structure_of_caffes(recordings, name, tmp_path):
-    """Same layers, blob shapes and packing, history order, learned_net and current_step as in the file Caffe wrote."""
+def blobs_of(message):
+    """Return all blobs of a model or state as arrays, and take their values out of the message."""
+    found = []
+    for holder in (*getattr(message, "layer", ()), message):
+        for blob in (*getattr(holder, "blobs", ()), *getattr(holder, "history", ())):
+            found.append(np.array(blob.data))
+            blob.ClearField("data")
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "adam"])
+def test_snapshot_has_the_structure_of_caffes(recordings, name, tmp_path, monkeypatch):
+    """Field by field the files Caffe wrote: layer definitions, shapes, history order, learned_net, current_step."""
+    monkeypatch.chdir(tmp_path)
     run = Recorded(recordings, name)
-    files = run.group["snapshot10"]
-    theirs, state = pb.NetParameter(), pb.SolverState()
-    theirs.ParseFromString(files["caffemodel"][()].tobytes())
-    state.ParseFromString(files["solverstate"][()].tobytes())
     run.start()
     for _ in range(10):
         run.step()
-    snapshot.save_caffemodel(run.net, tmp_path / "snap_iter_10.caffemodel")
-    snapshot.save_solverstate(run.solver, tmp_path / "snap_iter_10.solverstate", "snap_iter_10.caffemodel")
-    ours, own_state = pb.NetParameter(), pb.SolverState()
-    ours.ParseFromString((tmp_path / "snap_iter_10.caffemodel").read_bytes())
-    own_state.ParseFromString((tmp_path / "snap_iter_10.solverstate").read_bytes())
-    assert ours.name == theirs.name
-    assert [layer.name for layer in ours.layer] == [layer.name for layer in theirs.layer]
-    assert [layer.phase for layer in ours.layer] == [layer.phase for layer in theirs.layer]
-    for mine, caffes in zip(ours.layer[1:], theirs.layer[1:], strict=True):
-        assert mine.type == caffes.type
-        assert [list(b.shape.dim) for b in mine.blobs] == [list(b.shape.dim) for b in caffes.blobs]
-        for a, b in zip(mine.blobs, caffes.blobs, strict=True):
-            assert_close(np.array(a.data), np.array(b.data), what=mine.name)
-    assert (own_state.iter, own_state.learned_net) == (state.iter, state.learned_net)
-    assert own_state.current_step == state.current_step
-    assert [list(b.shape.dim) for b in own_state.history] == [list(b.shape.dim) for b in state.history]
-    for a, b in zip(own_state.history, state.history, strict=True):
-        assert_close(np.array(a.data), np.array(b.data), what="history")
+    snapshot.save_caffemodel(run.net, "snap_iter_10.caffemodel")
+    snapshot.save_solverstate(run.solver, "snap_iter_10.solverstate", "snap_iter_10.caffemodel")
+    for suffix, cls in (("caffemodel", pb.NetParameter), ("solverstate", pb.SolverState)):
+        theirs = cls.FromString(run.group[f"snapshot10/{suffix}"][()].tobytes())
+        ours = cls.FromString((tmp_path / f"snap_iter_10.{suffix}").read_bytes())
+        for mine, caffes in zip(blobs_of(ours), blobs_of(theirs), strict=True):
+            assert_close(mine, caffes, what=suffix)
+        if suffix == "caffemodel":
+            del ours.layer[0], theirs.layer[0]  # Data here, HDF5Data there
+        assert ours.SerializeToString() == theirs.SerializeToString()
+
+
+def test_hdf5_snapshot_agrees_with_caffes(recordings, tmp_path):
+    run = Recorded(recordings, "adam")
+    run.start()
+    for _ in range(10):
+        run.step()
+    snapshot.save_caffemodel(run.net, tmp_path / "ours.caffemodel.h5")
+    snapshot.save_solverstate(run.solver, tmp_path / "ours.solverstate.h5", "snap_iter_10.caffemodel.h5")
+    for suffix in ("caffemodel.h5", "solverstate.h5"):
+        (tmp_path / f"theirs.{suffix}").write_bytes(run.group[f"snapshot10/{suffix}"][()].tobytes())
+        with h5py.File(tmp_path / f"ours.{suffix}") as ours, h5py.File(tmp_path / f"theirs.{suffix}") as theirs:
+            names, own_names = [], []
+            theirs.visit(names.append)
+            ours.visit(own_names.append)
+            assert own_names == names
+            for name in names:
+                if isinstance(theirs[name], h5py.Dataset):
+                    assert (ours[name].dtype, ours[name].shape) == (theirs[name].dtype, theirs[name].shape)
+                    if name == "learned_net":
+                        assert ours[name][()] == theirs[name][()]
+                    else:
+                        assert_close(ours[name], theirs[name], what=name)
 
 
 def test_hdf5_snapshot_has_the_structure_of_caffes(recordings, tmp_path):

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from engine_support import KERNEL_SETS, assert_close, data, layer, net_of, samples
+from engine_support import KERNEL_SETS, assert_close, data, inputs, layer, net_of, samples
 
 from batchbrew.protos import messages as pb
 
@@ -206,10 +206,42 @@ def test_layers_that_need_the_whole_batch_are_named():
     assert build(BN).whole_batch == ["bn"]
     assert build(BN, phase=pb.TEST).whole_batch == []
     assert build().whole_batch == []
-    ip = layer("s", "Softmax", "ip", "s", "softmax_param { axis: 0 }")
-    assert build(BODY + LOSS + ip).whole_batch == ["s"]
-    flat = layer("f", "Flatten", "ip", "f", "flatten_param { axis: -2 }")
-    assert build(BODY + LOSS + flat).whole_batch == ["f"]
+
+
+@pytest.mark.parametrize(("kind", "rest", "cut"), [
+    ("Softmax", "softmax_param { axis: 0 }", False),
+    ("Softmax", "softmax_param { axis: -1 }", True),
+    ("Flatten", "flatten_param { axis: -2 }", False),
+    ("Flatten", "flatten_param { axis: 0 end_axis: 0 }", True),
+    ("InnerProduct", "inner_product_param { axis: 0 num_output: 2 }", False),
+    ("Scale", "scale_param { axis: 0 num_axes: 1 }", False),
+    ("Scale", "scale_param { axis: 0 num_axes: 0 bias_term: true }", True),
+    ("Bias", "bias_param { axis: 0 num_axes: -1 }", False),
+    ("Bias", "", True),
+    ("BatchNorm", "", True),
+    ("PReLU", "", True),
+])  # fmt: skip
+def test_layers_that_mix_the_samples_are_not_cut(kind, rest, cut):
+    wanted = [] if cut else [f"layer 'one' ({kind}) sees the whole batch"]
+    assert build(BODY + LOSS + layer("one", kind, "ip", "y", rest)).uncut == wanted
+
+
+@pytest.mark.parametrize(("kind", "shapes", "axis", "cut"), [
+    ("Scale", ((4, 3), (4,)), 0, True),
+    ("Scale", ((4, 3), (3,)), 1, False),
+    ("Bias", ((4, 3), (4, 3)), 0, True),
+    ("Bias", ((4, 3), ()), 0, False),
+])  # fmt: skip
+def test_a_second_bottom_has_rows_where_the_samples_are(kind, shapes, axis, cut):
+    source = inputs(x=shapes[0], z=shapes[1])
+    net = net_of(source + layer("one", kind, "x z", "y", f"{kind.lower()}_param {{ axis: {axis} }}"))
+    assert net.layers[-1].cuttable == cut
+
+
+def test_a_loss_whose_classes_are_the_samples_is_not_cut():
+    source = inputs(x=(4, 3), z=(3,)) + layer("loss", "SoftmaxWithLoss", "x z", "loss", "softmax_param { axis: 0 }")
+    net = net_of(source + layer("acc", "Accuracy", "x z", "acc", "accuracy_param { axis: 0 }"))
+    assert [each.cuttable for each in net.layers if each.type in ("SoftmaxWithLoss", "Accuracy")] == [False, False]
 
 
 def test_batch_norm_sees_what_one_call_gives_it():

@@ -34,12 +34,16 @@ def softmax_loss_forward(
     norm: Array,
     stat: Array,
     axis: int,
+    outer: int,
     normalization: int,
     ignores: int,
     ignored: int,
     sums: int,
 ) -> None:
-    """Set prob to softmax(x) and top to the mean of -log prob[label]; with sums, to the sum, stat growing likewise."""
+    """Set prob to softmax(x) and top to the mean of -log prob[label]; with sums, to the sum, stat growing likewise.
+
+    ``outer`` is what BATCH_SIZE divides by.
+    """
     softmax_forward(x, prob, axis)
     at = label.reshape(-1).astype(np.int64)
     valid = at != ignored if ignores else np.ones(at.shape, bool)
@@ -48,7 +52,7 @@ def softmax_loss_forward(
     picked = rows[np.arange(at.size), np.where(inside, at, 0)]
     terms = np.where(inside, -np.log(np.maximum(picked, np.finfo(np.float32).tiny)), np.nan)
     total = terms[valid].sum(dtype=np.float64)
-    divisor = float((at.size, valid.sum(), x.shape[0], 1)[normalization])
+    divisor = float((at.size, valid.sum(), outer, 1)[normalization])
     norm[0] = max(divisor, 1.0)
     top.reshape(-1)[0] = total if sums else total / max(divisor, 1.0)
     if sums:
@@ -84,7 +88,7 @@ def softmax_loss_backward(
 def euclidean_forward(x: Array, z: Array, top: Array, stat: Array, sums: int) -> None:
     """Set top to half the summed squares of x - z over N."""
     half = 0.5 * float(((x - z).astype(np.float64) ** 2).sum())
-    top.reshape(-1)[0] = half if sums else half / x.shape[0]
+    top.reshape(-1)[0] = half if sums else half / max(x.shape[0], 1)
     if sums:
         stat += (half, x.shape[0])
 
@@ -92,7 +96,7 @@ def euclidean_forward(x: Array, z: Array, top: Array, stat: Array, sums: int) ->
 @kernel
 def euclidean_backward(x: Array, z: Array, dx: Array, dtop: Array, sums: int, sign: float, factor: float) -> None:
     """Set dx to sign (x - z) dtop / N."""
-    dx[...] = (x - z) * (dtop.reshape(-1)[0] * sign * (factor if sums else 1 / x.shape[0]))
+    dx[...] = (x - z) * (dtop.reshape(-1)[0] * sign * (factor if sums else 1 / max(x.shape[0], 1)))
 
 
 @kernel

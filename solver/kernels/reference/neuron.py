@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from batchbrew.solver.kernels.reference.table import Array, kernel
@@ -53,7 +55,7 @@ def _mix64(z: Array) -> Array:
 @kernel
 def dropout_forward(x: Array, y: Array, mask: Array, keys: Array, salt: int, ratio: float) -> None:
     """Set y to x * mask, mask 0 with probability ratio, else 1 / (1 - ratio), drawn from keys (N), salt and place."""
-    place = np.arange(1, x[0].size + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    place = np.arange(1, prod(x.shape[1:]) + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     salted = keys ^ _mix64(np.array([salt], np.uint64))
     draw = _mix64(salted[:, None] + place[None]) >> np.uint64(40)
     keep = (draw >= np.uint64(int(ratio * 16777216.0))).reshape(x.shape)

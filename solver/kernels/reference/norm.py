@@ -109,6 +109,8 @@ def batch_norm_forward(
 ) -> None:
     """Set y to (x - mean) * inv per channel; without global statistics, also move the three running sums."""
     m = x.size // channels
+    if not m:
+        return  # the mean of nothing would spoil the running sums
     if use_global:
         factor = 0.0 if weight[0] == 0 else 1 / weight[0]
         mean[...] = mean_sum * factor
@@ -128,7 +130,7 @@ def batch_norm_backward(
     y: Array, dy: Array, dx: Array, inv: Array, scratch: Array, channels: int, use_global: int
 ) -> None:
     """Set dx to (dy - mean(dy) - mean(dy y) y) * inv, or to dy * inv with global statistics."""
-    if use_global:
+    if use_global or not y.size:
         dx[...] = dy * _per_channel(inv, y, channels)
         return
     mean, dot = dy.mean(axis=_others(y)), (dy * y).mean(axis=_others(y))

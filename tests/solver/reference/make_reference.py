@@ -1,6 +1,6 @@
-"""Copy the recordings of Caffe that the engine's tests use: ``python make_reference.py FOLDER_OF_RECORDINGS``.
+"""Copy the recordings of Caffe that the engine's tests use: ``python make_reference.py FOLDER [layers|solvers]``.
 
-Only cases whose layer types the engine has, without the large ones; of the solvers SGD and Nesterov.
+All solvers; of the layers only cases whose types the engine has, without the large ones.
 """
 
 from __future__ import annotations
@@ -34,21 +34,23 @@ def copy(source: h5py.Group, target: h5py.Group) -> None:
             target.create_dataset(name, data=item[()])
 
 
-def main(folder: Path) -> None:
-    with h5py.File(folder / "layers.h5") as source, h5py.File(HERE / "caffe_layers.h5", "w", libver="latest") as target:
-        for name, case in source.items():
-            if name not in LARGE and in_scope(case.attrs["prototxt"]):
-                copy(case, target.create_group(name))
-    with (
-        h5py.File(folder / "solvers.h5") as source,
-        h5py.File(HERE / "caffe_solvers.h5", "w", libver="latest") as target,
-    ):
-        for name, item in source.items():
-            if isinstance(item, h5py.Dataset):
-                target.create_dataset(name, data=item[()])
-            elif name.startswith("sgd_") or name == "nesterov":
-                copy(item, target.create_group(name))
+def layers(source: h5py.File, target: h5py.File) -> None:
+    for name, case in source.items():
+        if name not in LARGE and in_scope(case.attrs["prototxt"]):
+            copy(case, target.create_group(name))
+
+
+PARTS = {"layers": layers, "solvers": copy}
+
+
+def main(folder: Path, parts: list[str]) -> None:
+    for part in parts or PARTS:
+        with (
+            h5py.File(folder / f"{part}.h5") as source,
+            h5py.File(HERE / f"caffe_{part}.h5", "w", libver="latest") as target,
+        ):
+            PARTS[part](source, target)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])
