@@ -28,7 +28,12 @@ def reading(path: Path, what: str) -> Iterator[h5py.File]:
 
 
 def read_values(dataset: h5py.Dataset) -> NDArray[np.float32]:
-    """Return the content of ``dataset`` as float32; UserError if no memory could hold what it says it has."""
+    """Return the content of ``dataset`` as float32. TypeError for other things than numbers.
+
+    UserError if no memory could hold what it says it has.
+    """
+    if dataset.dtype.kind not in "iufb":
+        raise TypeError(f"dataset '{dataset.name}' holds {dataset.dtype} values, expected numbers")
     size = max(dataset.dtype.itemsize, np.dtype(np.float32).itemsize)
     require(dataset.size * size, f"{dataset.file.filename}: dataset '{dataset.name}'")
     return np.asarray(dataset, np.float32)

@@ -96,7 +96,7 @@ class Layer(ABC):
     bottoms: ClassVar[tuple[int, int | None]] = (1, 1)
     tops: ClassVar[tuple[int, int | None]] = (1, 1)
     loss: ClassVar[bool] = False
-    in_place: ClassVar[bool] = False
+    in_place: bool = False  # may depend on settings: set it in setup
     keeps_top: ClassVar[bool] = False
     dynamic: ClassVar[bool] = False  # top shapes may change though bottom shapes do not; see reshape_live
     statistic: ClassVar[bool] = False  # its first top is a mean over samples, kept as (sum, count) while training
@@ -110,6 +110,7 @@ class Layer(ABC):
         self.parameters: list[Parameter] = []
         self.stat: Array = np.zeros(2)  # (sum, count) of a statistic layer
         self.salt = 0  # the layer's number, in random draws
+        self.forced = False  # the net's force_backward: every parameter gets its gradient
 
     def may_force(self, bottom: int) -> bool:
         """Whether the net's force_backward may ask for the gradient of a bottom; a loss has none for its labels."""
@@ -141,7 +142,7 @@ class Layer(ABC):
 
     def learns(self, index: int) -> bool:
         """Whether parameter ``index`` wants a gradient."""
-        return self.parameters[index].lr_mult != 0
+        return self.forced or self.parameters[index].lr_mult != 0
 
     def axis(self, axis: int, shape: Sequence[int]) -> int:
         """Return a possibly negative axis as 0 <= axis < len(shape)."""

@@ -71,7 +71,7 @@ def wire(
         layer = LAYERS.get(layer_param.type, f"{place}layer '{layer_param.name}': ")(
             layer_param, layer_param.phase, place
         )
-        layer.salt = number + 16
+        layer.salt, layer.forced = number + 16, param.force_backward
         _check_counts(layer)
         bottoms = [free.pop(name) for name in layer_param.bottom]
         bind(layer)

@@ -42,9 +42,8 @@ class ReLU(Neuron):
     keeps_top = True  # in place, backward finds the sign of x there
 
     def setup(self, bottoms: Sequence[Shape]) -> None:
-        """Refuse what an in-place gradient could not tell apart."""
-        if self.param.relu_param.negative_slope < 0 and list(self.param.bottom) == list(self.param.top):
-            raise self.error("a negative negative_slope cannot work in place; give the top another name")
+        """Work in place only where the sign of x is that of y."""
+        self.in_place = self.param.relu_param.negative_slope >= 0
 
     @property
     def numbers(self) -> tuple[float, ...]:
@@ -52,7 +51,7 @@ class ReLU(Neuron):
         return (float(self.param.relu_param.negative_slope),)
 
     def backward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob], needed: Sequence[bool]) -> None:
-        """dx = dy where x > 0, else slope dy; the sign of x is that of y for slopes from 0 on."""
+        """dx = dy where x > 0, else slope dy."""
         if needed[0]:
             build.op("relu_backward", bottom[0].data, top[0].diff, bottom[0].diff, *self.numbers)
 

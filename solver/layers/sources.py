@@ -40,9 +40,9 @@ class Input(SourceLayer):
     def reshape(self, bottoms: Sequence[Shape]) -> list[Shape]:
         """Return the shapes the prototxt gives."""
         shapes = self.param.input_param.shape
-        if len(shapes) not in (1, len(self.param.top)):
+        if len(shapes) not in (0, 1, len(self.param.top)):
             raise self.error(f"give one shape, or one for each of the {len(self.param.top)} tops (found {len(shapes)})")
-        given = [tuple(shape.dim) for shape in shapes]
+        given = [tuple(shape.dim) for shape in shapes] or [()]  # none: whoever writes the blobs sizes them first
         return given if len(given) == len(self.param.top) else given * len(self.param.top)
 
     def feed(self, tops: Sequence[Array], keys: Keys, indices: NDArray[np.int64]) -> None:

@@ -124,8 +124,6 @@ ROWS = [
     (X, layer("i", "InnerProduct", "x", "y"), "AT layer 'i' (InnerProduct): num_output must be at least 1"),
     (X, layer("d", "Dropout", "x", "y", "dropout_param { dropout_ratio: 1 }"),
      "AT layer 'd' (Dropout): dropout_ratio must be at least 0 and less than 1 (found 1)"),
-    (X, layer("r", "ReLU", "x", "x", "relu_param { negative_slope: -1 }"),
-     "AT layer 'r' (ReLU): a negative negative_slope cannot work in place; give the top another name"),
     (X, layer("f", "Flatten", "x", "x"), "AT layer 'f' (Flatten): cannot work in place; give the top another name"),
     (X, layer("f", "Flatten", "x", "y", "flatten_param { axis: 2 end_axis: 1 }"),
      "AT layer 'f' (Flatten): end_axis 1 lies before axis 2 for a bottom (2, 3, 4, 5)"),
@@ -138,7 +136,8 @@ ROWS = [
     (XL, layer("a", "Accuracy", "x label", "l", "accuracy_param { top_k: 4 }"),
      "AT layer 'a' (Accuracy): top_k 4 is more than the 3 classes"),
     # --- sources
-    ({}, layer("i", "Input", "", "x"), "AT layer 'i' (Input): give one shape, or one for each of the 1 tops (found 0)"),
+    ({}, layer("i", "Input", "", "x", "input_param { shape { dim: 1 } shape { dim: 1 } }"),
+     "AT layer 'i' (Input): give one shape, or one for each of the 1 tops (found 2)"),
     ({}, layer("d", "DummyData", "", "x", "dummy_data_param { shape { dim: 1 } data_filler { } data_filler { } }"),
      "AT layer 'd' (DummyData): give no data_filler, one, or one for each of the 1 tops (found 2)"),
     ({}, layer("d", "DummyData", "", "x", "dummy_data_param { num: 1 }"),

@@ -177,3 +177,15 @@ def test_a_label_that_needs_a_gradient_is_refused_when_run():
     assert dict(zip((each.name for each in net.layers), net.wiring.needs, strict=True))["loss"] == [True, True]
     with pytest.raises(UserError, match=r"layer 'loss' \(SoftmaxWithLoss\): cannot propagate a gradient to its labels"):
         net.backward()
+
+
+def test_force_backward_wants_the_gradients_of_fixed_parameters():
+    source = inputs(data=(2, 3), label=(2,)) + IP.replace("top:", "param { lr_mult: 0 } top:", 1) + END
+    free, forced = net_of(source), net_of(source + "force_backward: true")
+    for net in (free, forced):
+        net.blobs["data"].data[...] = 1
+        net.params["innerproduct"][0].data[...] = 0
+        net.forward()
+        net.backward()
+    assert not free.params["innerproduct"][0].grad.any()
+    assert forced.params["innerproduct"][0].grad.any()
