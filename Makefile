@@ -4,9 +4,10 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 OUT    ?= studies/quick_start
 PYTEST ?= -q -n 2
+CASES  ?= 12000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study test test-mpi lint type format build bench report clean
+.PHONY: help setup study test test-mpi fuzz lint type format netdefs build bench report clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +32,9 @@ test: setup ## run all tests, with type check and lint
 test-mpi: setup ## run only the tests that start MPI ranks
 	@$(BIN)/pytest $(PYTEST) -m mpi
 
+fuzz: setup ## feed spoilt files to everything that reads files (CASES=number)
+	@$(BIN)/python tests/fuzz/fuzz_campaign.py --cases $(CASES)
+
 lint: setup ## check style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
@@ -39,6 +43,9 @@ type: setup ## check types
 
 format: setup ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+netdefs: setup ## write the nets of netdefs/ that tools/netdefs.py makes
+	@$(BIN)/python tools/netdefs.py
 
 bench: setup ## measure the engine's training throughput
 	@$(BIN)/python benchmarks/throughput.py

@@ -61,11 +61,13 @@ def restore(job: Job, state: State, path: Path) -> None:
 def save(folder: Path, state: State) -> None:
     """Write ``state`` as the folder's newest; the one before is kept."""
     temporary = folder / f".{NEWEST}.{os.getpid()}.tmp"
-    with h5py.File(temporary, "w") as file:
-        file.attrs.update(kind=KIND, format=FORMAT, run_id=state.run_id, trajectory=json.dumps(state.trajectory))
+    # Structures with checksums, and texts of fixed size: HDF5 can loop for ever in damaged ones that are neither.
+    with h5py.File(temporary, "w", libver="v110") as file:
+        texts = {"kind": KIND, "run_id": state.run_id, "trajectory": json.dumps(state.trajectory)}
+        texts["ledger"] = json.dumps(state.ledger or {})
+        file.attrs.update({name: np.bytes_(text.encode()) for name, text in texts.items()}, format=FORMAT)
         file.attrs.update(update=state.update, samples=state.samples, record_offset=state.record_offset)
-        file.attrs.update(wall_seconds=state.wall_seconds, ledger=json.dumps(state.ledger or {}))
-        file.attrs.update(histories=len(state.history))
+        file.attrs.update(wall_seconds=state.wall_seconds, histories=len(state.history))
         for name, array in _named(state):
             file.create_dataset(name, data=array)
         file.attrs["crc32"] = _checksum(state)
@@ -89,11 +91,15 @@ def _checksum(state: State) -> int:
     return checksum
 
 
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
 def is_state(path: Path) -> bool:
     """Return whether ``path`` is a state.h5, whole or not (Caffe's .solverstate.h5 is an HDF5 file as well)."""
     try:
         with h5py.File(path, "r") as file:
-            return bool(file.attrs.get("kind") == KIND)
+            return _text(file.attrs.get("kind")) == KIND
     except DAMAGED:
         return path.name in (NEWEST, PREVIOUS)
 
@@ -103,7 +109,7 @@ def load(path: Path) -> State:
     try:
         with h5py.File(path, "r") as file:
             attrs = dict(file.attrs)
-            if attrs.get("kind") != KIND:
+            if _text(attrs.get("kind")) != KIND:
                 raise UserError(f"{path}: is no saved state of batchbrew")
             if int(attrs["format"]) != FORMAT:
                 raise UserError(f"{path}: has format {attrs['format']}, this version reads {FORMAT}: start afresh")
@@ -112,7 +118,7 @@ def load(path: Path) -> State:
                 history=[file[f"history/{i}"][:] for i in range(int(attrs["histories"]))],
                 update=int(attrs["update"]),
                 samples=int(attrs["samples"]),
-                run_id=str(attrs["run_id"]),
+                run_id=_text(attrs["run_id"]),
                 trajectory=json.loads(attrs["trajectory"]),
                 record_offset=int(attrs["record_offset"]),
                 wall_seconds=float(attrs["wall_seconds"]),

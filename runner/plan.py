@@ -13,7 +13,7 @@ from batchbrew.runner.start import file_digest
 from batchbrew.runner.study import describe
 
 # Fields of SolverParameter that change nothing here.
-_UNUSED = ("test_compute_loss", "debug_info", "snapshot_diff", "device_id", "layer_wise_reduce", "weights")
+_UNUSED = ("test_compute_loss", "debug_info", "snapshot_diff", "device_id", "layer_wise_reduce")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def plan_train(options: TrainOptions) -> TrainPlan:
     if batch < options.nodes * accumulate:
         raise UserError(f"a global batch of {batch} cannot be cut into {options.nodes} nodes x accumulate {accumulate}")
     metric, target = parse_target(options.target, sources)
-    start, kind = _start(options)
+    start, kind = _start(options, sources)
     every = solver.snapshot or None
     wanted = every is not None or solver.HasField("snapshot_prefix")
     spec = RunSpec(
@@ -117,12 +117,20 @@ def _seed(options: TrainOptions, sources: SourceFiles) -> int:
     return sources.solver.random_seed if sources.solver.random_seed >= 0 else 1
 
 
-def _start(options: TrainOptions) -> tuple[Path | None, Literal["snapshot", "weights"] | None]:
+def _start(options: TrainOptions, sources: SourceFiles) -> tuple[Path | None, Literal["snapshot", "weights"] | None]:
+    """Return the file the run begins with: an option before the solver's own ``weights``."""
     if options.snapshot is not None and options.weights is not None:
         raise UserError("give --snapshot to go on from a saved state or --weights to begin from a model, not both")
     if options.snapshot is not None:
         return options.snapshot, "snapshot"
-    return options.weights, "weights" if options.weights is not None else None
+    if options.weights is not None:
+        return options.weights, "weights"
+    from batchbrew.solver.load import find_file
+
+    named = [name.strip() for names in sources.solver.weights for name in names.split(",") if name.strip()]
+    if len(named) > 1:
+        raise UserError(f"{sources.solver_path}: weights: give one file, or load several with --as-caffe")
+    return (find_file(named[0], sources.solver_path, "weights"), "weights") if named else (None, None)
 
 
 def _stop(options: TrainOptions, sources: SourceFiles, batch: int) -> Stop:
@@ -147,6 +155,8 @@ def _notes(spec: RunSpec, sources: SourceFiles) -> list[str]:
             f"the solver is written for batches of {spec.schedule_batch}: its max_iter, test_interval and lr_policy "
             f"are taken as samples ({spec.stop.updates or 'no limit of'} updates of {spec.batch})"
         )
+    if len(solver.test_iter) > 1:
+        notes.append(f"of {len(solver.test_iter)} test nets only the first is evaluated; --as-caffe tests them all")
     unused = [name for name in _UNUSED if any(field.name == name for field, _ in solver.ListFields())]
     if unused:
         notes.append(f"not used: {', '.join(unused)}")

@@ -93,6 +93,7 @@ class LevelDb(Store):
         plyvel = _plyvel(path)
         self._error: type[Exception] = plyvel.Error
         folder = tempfile.mkdtemp(prefix="batchbrew-leveldb-")
+        self._folder = Path(folder)
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         try:
             _link(path.resolve(), Path(folder))
@@ -107,14 +108,14 @@ class LevelDb(Store):
         try:
             return list(self._db.iterator(include_value=False))
         except self._error as error:
-            raise UserError(f"{self.path}: the LevelDB is damaged: {_plain(error, self.path)}") from None
+            raise UserError(f"{self.path}: the LevelDB is damaged: {_plain(error, self._folder)}") from None
 
     def value(self, key: bytes) -> bytes:
         """Return the record under ``key``."""
         try:
             found: bytes | None = self._db.get(key)
         except self._error as error:
-            raise UserError(f"{self.path}: the LevelDB is damaged: {_plain(error, self.path)}") from None
+            raise UserError(f"{self.path}: the LevelDB is damaged: {_plain(error, self._folder)}") from None
         if found is None:
             raise UserError(f"{self.path}: the LevelDB is damaged: record '{self.text(key)}' cannot be found")
         return found
