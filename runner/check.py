@@ -68,21 +68,21 @@ def _build(train_file: NetFile, test_file: NetFile) -> Net:
         layers = readers(file.param, phase)
         if layers:
             named = names_data_set(layers[0])
-            part = _part(layers[0].data_param.source, Path(file.path).parent, phase) if named else None
+            part = _part(layers[0].data_param.source, Path(file.path), phase) if named else None
             net = file.build(phase, data=part, share=net)
     return net if net is not None else train_file.build(pb.TRAIN)
 
 
-def _part(source: str, beside: Path, phase: int) -> Part:
+def _part(source: str, file: Path, phase: int) -> Part:
     """Return the samples of a data layer; one blank picture stands in for a known data set that is not prepared."""
     from batchbrew.solver.data import dataset
 
-    near = beside / source
+    near = file.parent / source
     try:
         found = dataset.resolve(str(near) if near.exists() else source)
-    except UserError:
+    except UserError as error:
         if source not in _SHAPES:
-            raise
+            raise UserError(f"{file}: {error}") from None
         shape = _SHAPES[source]
         return dataset.Part(np.zeros((1, *shape), np.uint8), np.zeros(1, np.int32), np.zeros(shape, np.float32))
     return found.train if phase == pb.TRAIN else found.test

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchbrew.protos import messages as pb
+from batchbrew.solver.data.sources import SOURCES
 from batchbrew.solver.data.store import is_store
 from batchbrew.solver.graph import included
 from batchbrew.solver.layer import LAYERS
@@ -25,7 +26,9 @@ class Reading:
 
 def names_data_set(layer: pb.LayerParameter) -> bool:
     """Return whether a data layer names a data set of ours (by name, file or raw folder), not a source like Caffe's."""
-    return layer.type == "Data" and not is_store(Path(layer.data_param.source))
+    source = layer.data_param.source
+    foreign = is_store(Path(source)) or (layer.data_param.HasField("backend") and source not in SOURCES)
+    return layer.type == "Data" and not foreign
 
 
 def readers(net: pb.NetParameter, phase: int) -> list[pb.LayerParameter]:
