@@ -247,10 +247,11 @@ def test_parameters_that_do_not_learn_get_no_gradient(kind):
     count = len(made(kind, True).params["r"])
     for frozen in range(count):
         rest = "".join(f"param {{ lr_mult: {int(i != frozen)} }} " for i in range(count))
-        net = made(kind, True, rest=rest)
+        source = recurrent(kind, True, rest=rest).removesuffix("force_backward: true")
+        net = net_of(source + layer("sum", "Reduction", "y", "sum", "loss_weight: 1"))
+        randomise(net, 1)
         put(net)
         net.forward()
-        net.blobs["y"].diff[...] = 1
         net.backward()
         assert [bool(p.grad.any()) for p in net.params["r"]] == [i != frozen for i in range(count)]
 
