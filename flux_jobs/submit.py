@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from batchbrew import atomic
 from batchbrew.errors import UserError
 from batchbrew.flux_jobs.job import job_for_study
 from batchbrew.flux_jobs.schedulers import SCHEDULERS, Scheduler
@@ -120,19 +119,6 @@ def _write(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` at once or not at all, for the owner alone: the environment may be private."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        atomic.write(path, text, mode=0o700)
     except OSError as error:
-        raise UserError(f"{path.parent}: cannot write the job script: {error.strerror or error}") from None
-    temporary = Path(name)
-    try:
-        # surrogateescape: a path that is no valid UTF-8 gets its own bytes back.
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o700)
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise UserError(f"{path}: cannot write the job script: {error.strerror or error}") from None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from pathlib import Path
 
+from batchbrew import atomic
 from batchbrew.errors import UserError, did_you_mean
 
 
@@ -33,27 +32,9 @@ def read_bytes(path: Path) -> bytes:
 def write_bytes(path: Path, content: bytes) -> None:
     """Put ``content`` at ``path``: readers see the old file or the whole new one, also after a crash."""
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        atomic.write(path, content)
     except OSError as error:
-        raise UserError(f"{path}: cannot write: {error.strerror}") from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files only their owner can read; give it the mode an ordinary new file would have.
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot write: {error.strerror}") from None
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        raise UserError(f"{path}: cannot write: {error.strerror or error}") from None
 
 
 def _near(path: Path) -> str:

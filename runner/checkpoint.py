@@ -14,8 +14,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from batchbrew.atomic import sync_folder
 from batchbrew.errors import UserError
-from batchbrew.runner.atomic import sync_folder
 from batchbrew.runner.job import Job
 from batchbrew.solver.hdf5 import DAMAGED
 

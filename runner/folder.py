@@ -11,8 +11,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+from batchbrew import atomic
 from batchbrew.errors import UserError
-from batchbrew.runner import atomic
 from batchbrew.runner.record import plain, read_lines
 from batchbrew.runner.spec import RunSpec, read_spec
 
@@ -45,8 +45,8 @@ class RunFolder:
             )
         self.path.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
-            atomic.write_text(self.path / name, text)
-        atomic.write_text(place, spec.dumps())
+            atomic.write(self.path / name, text)
+        atomic.write(place, spec.dumps())
 
     def spec(self) -> RunSpec:
         """Return the run's spec."""
@@ -55,7 +55,7 @@ class RunFolder:
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write summary.json, then DONE."""
         write_json(self.path / "summary.json", dict(summary))
-        atomic.write_text(self.path / "DONE", "")
+        atomic.write(self.path / "DONE", "")
 
     def summary(self) -> dict[str, Any] | None:
         """Return summary.json of a finished run."""
@@ -113,4 +113,4 @@ def _try_lock(descriptor: int, kind: int) -> bool:
 
 def write_json(path: Path, value: Any) -> None:
     """Replace ``path`` by ``value`` as JSON."""
-    atomic.write_text(path, json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    atomic.write(path, json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
+from batchbrew import atomic
 from batchbrew.errors import UserError
 from batchbrew.protos import binary
 from batchbrew.protos import messages as pb
 from batchbrew.protos.files import is_file
 from batchbrew.solver.blob import Array, Shape
-from batchbrew.solver.data.prepared import replace_atomically
 from batchbrew.solver.hdf5 import read_values, reading
 from batchbrew.solver.layer import Layer
 from batchbrew.solver.net import Net
@@ -71,7 +71,7 @@ def _describe(layer: Layer, entry: pb.LayerParameter) -> None:
 def write_hdf5(path: Path, fill: partial[None]) -> None:
     """Put an HDF5 file at ``path``, whole or not at all; ``fill(temporary)`` writes it."""
     try:
-        replace_atomically(path, fill)
+        atomic.replace(path, fill)
     except OSError as error:
         raise UserError(f"{path}: cannot write: {error.strerror or error}") from None
 

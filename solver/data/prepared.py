@@ -12,8 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from batchbrew import atomic
 from batchbrew.errors import UserError
 from batchbrew.solver.data.part import DataSet, Images, Part
 
@@ -61,7 +61,7 @@ def write_dataset(
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_atomically(path, fill)
+        atomic.replace(path, fill)
     except OSError as error:
         raise UserError(f"{path}: cannot write the data set: {_reason(error)}") from None
     return open_dataset(path)
@@ -122,25 +122,6 @@ def mean_image(images: Images) -> NDArray[np.float32]:
     for start in range(0, len(images), BLOCK):
         total += images[start : start + BLOCK].sum(axis=0, dtype=np.float64)
     return (total / len(images)).astype(np.float32)
-
-
-def replace_atomically(path: Path, fill: Callable[[Path], None]) -> None:
-    """Let ``fill`` write a new file beside ``path``, force it to the disk and give it the name ``path`` in one step.
-
-    Several processes may do this at once, each with a file of its own; the last one stays. Nothing is left of a
-    failure.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(6)}.tmp")
-    try:
-        fill(temporary)
-        descriptor = os.open(temporary, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read(path: Path, file: Any, content: NDArray[np.uint8]) -> DataSet:

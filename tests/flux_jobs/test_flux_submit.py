@@ -128,7 +128,7 @@ def test_choosing_a_site() -> None:
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"file/out: cannot write the job script: Not a directory$"):
+    with pytest.raises(UserError, match=r"file/out/job.sh: cannot write the job script: Not a directory$"):
         send(tmp_path, out=tmp_path / "file" / "out", dry_run=True)
     (tmp_path / "taken" / "job.sh").mkdir(parents=True)
     with pytest.raises(UserError, match=r"taken/job\.sh: cannot write the job script: Is a directory$"):

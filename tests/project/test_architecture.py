@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("protos", "netdefs", "solver", "runner", "analysis", "flux_jobs")
-LEAVES = {"errors", "registry", "config", "glog", "__version__"}
+LEAVES = {"errors", "registry", "config", "glog", "atomic", "__version__"}
 MAY_IMPORT = {
     "protos": {"protos"},
     "netdefs": {"netdefs"},
