@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from batchbrew.solver.layers.losses import SoftmaxWithLoss
 from batchbrew.solver.layers.samples import SampleLayer
+from batchbrew.solver.layers.softmax_loss import SoftmaxWithLoss
 from batchbrew.solver.wiring import Wiring
 
 

@@ -8,7 +8,7 @@ from math import prod
 from batchbrew.protos import messages as pb
 from batchbrew.solver.blob import Blob, Shape
 from batchbrew.solver.layer import LAYERS, Builder
-from batchbrew.solver.layers.labelled import LabelledLoss
+from batchbrew.solver.layers.losses import LabelledLoss
 
 
 @LAYERS.register("HingeLoss")

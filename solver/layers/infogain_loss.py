@@ -12,7 +12,7 @@ from batchbrew.protos import binary
 from batchbrew.protos import messages as pb
 from batchbrew.solver.blob import Blob, Shape
 from batchbrew.solver.layer import LAYERS, Array, Builder
-from batchbrew.solver.layers.labelled import NormalizedLoss
+from batchbrew.solver.layers.losses import NormalizedLoss
 
 
 @LAYERS.register("InfogainLoss")
@@ -73,11 +73,7 @@ class InfogainLoss(NormalizedLoss):
             self.matrix,
             *self.results(build, top),
             self.along,
-            self.outer,
-            self.normalization,
-            int(self.ignores),
-            self.ignored,
-            int(build.sums),
+            *self.settings(build),
         )
 
     def backward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob], needed: Sequence[bool]) -> None:

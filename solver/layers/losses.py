@@ -1,16 +1,14 @@
-"""Losses: SoftmaxWithLoss, EuclideanLoss."""
+"""What losses share: sums and their divisors, labels without gradients, normalization."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from math import prod
+from typing import ClassVar
 
 from batchbrew.protos import messages as pb
 from batchbrew.solver.blob import Blob, Shape
-from batchbrew.solver.layer import LAYERS, Builder, Layer
-from batchbrew.solver.layers.grid import grid, grid_axis
-from batchbrew.solver.layers.rows import as_rows
+from batchbrew.solver.layer import Array, Builder, Layer
 
 
 class Loss(Layer):
@@ -29,36 +27,62 @@ class Loss(Layer):
         """Return the divisor of the mean over the number of samples, or None where it depends on the data."""
 
 
-@LAYERS.register("SoftmaxWithLoss")
-class SoftmaxWithLoss(Loss):
-    """The mean of -log softmax(x)[label] over all positions; a second top receives the probabilities."""
+class LabelledLoss(Loss):
+    """A loss of predictions against labels, in the mean over samples.
 
-    tops = (1, 2)
+    ``labels`` is the number of the bottom that holds them; neither it nor what follows it has a gradient.
+    """
+
+    labels: ClassVar[int] = 1
+
+    def may_force(self, bottom: int) -> bool:
+        """Predictions have a gradient."""
+        return bottom < self.labels
+
+    def divisor_per_sample(self) -> float | None:
+        """Return 1."""
+        return 1.0
+
+    def check_samples(self, bottoms: Sequence[Shape]) -> int:
+        """Return N, the first axis of predictions and labels. Raises UserError where they differ."""
+        read = bottoms[: self.labels + 1]
+        if not read[0] or any(shape[:1] != read[0][:1] for shape in read):
+            shapes = ", ".join(map(str, read))
+            raise self.error(f"needs predictions and labels of equally many samples (axis 0), found {shapes}")
+        return read[0][0]
+
+    def refuse_labels(self, needed: Sequence[bool]) -> None:
+        """Raise UserError if a gradient of the labels is asked for."""
+        if any(needed[self.labels :]):
+            raise self.error("cannot propagate a gradient to its labels")
+
+    def results(self, build: Builder, top: Sequence[Blob]) -> tuple[Array, Array, Array]:
+        """Return what forward kernels write: the loss, its divisor, and the statistic."""
+        self.norm = build.scratch("norm", (1,))
+        return top[0].data.reshape(1), self.norm, self.stat
+
+    def factor(self, build: Builder) -> float:
+        """Return what gradients are multiplied by while losses yield sums."""
+        return build.factors.get(self.salt, 1.0)
+
+
+class NormalizedLoss(LabelledLoss):
+    """A labelled loss whose divisor loss_param chooses: FULL, VALID, BATCH_SIZE or NONE.
+
+    ``reshape`` must set ``outer`` (what BATCH_SIZE divides by), ``targets`` (what FULL divides by) and ``samples``.
+    """
+
+    default: ClassVar[int] = pb.LossParameter.VALID
+    outer = targets = samples = 1
 
     def setup(self, bottoms: Sequence[Shape]) -> None:
-        """Read normalisation and ignore_label."""
+        """Read normalization (or the older normalize) and ignore_label."""
         p = self.param.loss_param
-        self.normalization: int = p.normalization
+        self.normalization: int = p.normalization if p.HasField("normalization") else self.default
         if p.HasField("normalize") and not p.HasField("normalization"):
             self.normalization = pb.LossParameter.VALID if p.normalize else pb.LossParameter.BATCH_SIZE
         self.ignores = p.HasField("ignore_label")
         self.ignored: int = p.ignore_label
-
-    def reshape(self, bottoms: Sequence[Shape]) -> list[Shape]:
-        """Return () and, for a second top, the shape of x."""
-        x, label = bottoms
-        self.along = self.axis(self.param.softmax_param.axis, x)
-        self.outer, inner = prod(x[: self.along]), prod(x[self.along + 1 :])
-        self.positions = self.outer * inner
-        if prod(label) != self.positions:
-            raise self.error(f"needs one label a position: {self.positions} for x {x}, found {prod(label)} in {label}")
-        self.samples = max(1, x[0])
-        return [(), x][: max(1, len(self.param.top))]
-
-    @property
-    def cuttable(self) -> bool:
-        """False where the classes lie along the samples' axis."""
-        return self.along != 0
 
     def divisor_per_sample(self) -> float | None:
         """Return what normalization says."""
@@ -66,94 +90,9 @@ class SoftmaxWithLoss(Loss):
             self.ignores and self.normalization == pb.LossParameter.VALID
         ):
             return None
-        outer = self.normalization == pb.LossParameter.BATCH_SIZE
-        return (self.outer if outer else self.positions) / self.samples
+        whole = self.outer if self.normalization == pb.LossParameter.BATCH_SIZE else self.targets
+        return whole / self.samples
 
-    def forward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """loss = -sum log p[label] / divisor."""
-        prob = top[1].data if len(top) > 1 else build.scratch(f"{self.name}.prob", bottom[0].shape)
-        self.prob = grid(prob, self.along)
-        self.norm = build.scratch(f"{self.name}.norm", (1,))
-        self.label, _ = as_rows(build, bottom[1].data, f"{self.name}.label", (bottom[1].data.size,), fill=True)
-        build.op(
-            "softmax_loss_forward",
-            grid(bottom[0].data, self.along),
-            self.prob,
-            self.label,
-            top[0].data.reshape(1),
-            self.norm,
-            self.stat,
-            grid_axis(bottom[0].shape, self.along),
-            self.outer,
-            self.normalization,
-            int(self.ignores),
-            self.ignored,
-            int(build.sums),
-        )
-
-    def backward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob], needed: Sequence[bool]) -> None:
-        """dx = (p - [label]) / divisor."""
-        if len(needed) > 1 and needed[1]:
-            raise self.error("cannot propagate a gradient to its labels")
-        if needed[0]:
-            build.op(
-                "softmax_loss_backward",
-                self.prob,
-                grid(bottom[0].diff, self.along),
-                self.label,
-                top[0].diff.reshape(1),
-                self.norm,
-                grid_axis(bottom[0].shape, self.along),
-                int(self.ignores),
-                self.ignored,
-                int(build.sums),
-                build.factors.get(self.salt, 1.0),
-            )
-
-
-@LAYERS.register("EuclideanLoss")
-class EuclideanLoss(Loss):
-    """Half the summed squares of the difference of two bottoms, over the number of samples."""
-
-    def reshape(self, bottoms: Sequence[Shape]) -> list[Shape]:
-        """Return ()."""
-        if not bottoms[0] or bottoms[0][:1] != bottoms[1][:1] or prod(bottoms[0]) != prod(bottoms[1]):
-            raise self.error(f"needs bottoms (N, ...) of one size, found {bottoms[0]} and {bottoms[1]}")
-        return [()]
-
-    def may_force(self, bottom: int) -> bool:
-        """Both bottoms have a gradient."""
-        return True
-
-    def divisor_per_sample(self) -> float | None:
-        """Return 1."""
-        return 1.0
-
-    def forward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """loss = sum (a - b)^2 / 2N."""
-        x, z = (blob.shape for blob in bottom)
-        self.pictures = x == z and len(x) == 4  # which lie alike, if not in C order
-        self.pair = [
-            b.data if self.pictures else as_rows(build, b.data, f"{self.name}.{i}", (x[0], prod(x[1:])), fill=True)[0]
-            for i, b in enumerate(bottom)
-        ]
-        build.op("euclidean_forward", *self.pair, top[0].data.reshape(1), self.stat, int(build.sums))
-
-    def backward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob], needed: Sequence[bool]) -> None:
-        """da = (a - b) / N, db = -da."""
-        for i, sign in ((0, 1.0), (1, -1.0)):
-            if needed[i]:
-                dx, copied = bottom[i].diff, None
-                if not self.pictures:
-                    dx, copied = as_rows(build, dx, f"{self.name}.d{i}", self.pair[i].shape, fill=False)
-                build.op(
-                    "euclidean_backward",
-                    *self.pair,
-                    dx,
-                    top[0].diff.reshape(1),
-                    int(build.sums),
-                    sign,
-                    build.factors.get(self.salt, 1.0),
-                )
-                if copied is not None:
-                    build.op("copy", copied, bottom[i].diff)
+    def settings(self, build: Builder) -> tuple[int, ...]:
+        """Return what forward kernels need to know to find the divisor."""
+        return (self.outer, self.normalization, int(self.ignores), self.ignored, int(build.sums))

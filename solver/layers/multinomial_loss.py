@@ -7,7 +7,7 @@ from math import prod
 
 from batchbrew.solver.blob import Blob, Shape
 from batchbrew.solver.layer import LAYERS, Builder
-from batchbrew.solver.layers.labelled import LabelledLoss
+from batchbrew.solver.layers.losses import LabelledLoss
 
 
 @LAYERS.register("MultinomialLogisticLoss")

@@ -8,7 +8,7 @@ from math import prod
 from batchbrew.protos import messages as pb
 from batchbrew.solver.blob import Blob, Shape
 from batchbrew.solver.layer import LAYERS, Builder
-from batchbrew.solver.layers.labelled import NormalizedLoss
+from batchbrew.solver.layers.losses import NormalizedLoss
 from batchbrew.solver.layers.rows import as_rows
 
 
@@ -42,11 +42,7 @@ class SigmoidCrossEntropyLoss(NormalizedLoss):
             "sigmoid_loss_forward",
             *self.pair,
             *self.results(build, top),
-            self.outer,
-            self.normalization,
-            int(self.ignores),
-            self.ignored,
-            int(build.sums),
+            *self.settings(build),
         )
 
     def backward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob], needed: Sequence[bool]) -> None:
