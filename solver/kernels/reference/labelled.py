@@ -7,20 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from batchbrew.solver.kernels.reference.loss import softmax_forward
+from batchbrew.solver.kernels.reference.loss import settle, softmax_forward
 from batchbrew.solver.kernels.reference.table import Array, kernel
 
 SMALLEST = 1e-20  # probability whose logarithm is taken
-
-
-def settle(
-    total: float, divisor: float, top: Array, norm: Array, stat: Array, counts: bool | int, sums: bool | int
-) -> None:
-    """Set norm to divisor (at least 1) and top to the mean; with sums, top to the sum, stat growing by both."""
-    norm[0] = max(divisor, 1.0)
-    top[0] = total if sums else total / max(divisor, 1.0)
-    if sums:
-        stat += (total, divisor if counts else 0.0)
 
 
 def _labels(label: Array, classes: int) -> tuple[Array, Array, Array]:

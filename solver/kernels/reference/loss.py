@@ -20,6 +20,16 @@ def softmax_backward(y: Array, dx: Array, dy: Array, axis: int) -> None:
     dx[...] = y * (dy - (y * dy).sum(axis=axis, keepdims=True))
 
 
+def settle(
+    total: float, divisor: float, top: Array, norm: Array, stat: Array, counts: bool | int, sums: bool | int
+) -> None:
+    """Set norm to divisor (at least 1) and top to the mean; with sums, top to the sum, stat growing by both."""
+    norm[0] = max(divisor, 1.0)
+    top[0] = total if sums else total / max(divisor, 1.0)
+    if sums:
+        stat += (total, divisor if counts else 0.0)
+
+
 def _class_rows(x: Array, axis: int) -> Array:
     """Return x as (positions, classes), positions in logical order."""
     return np.moveaxis(x, axis, -1).reshape(-1, x.shape[axis])
@@ -52,11 +62,7 @@ def softmax_loss_forward(
     picked = rows[np.arange(at.size), np.where(inside, at, 0)]
     terms = np.where(inside, -np.log(np.maximum(picked, np.finfo(np.float32).tiny)), np.nan)
     total = terms[valid].sum(dtype=np.float64)
-    divisor = float((at.size, valid.sum(), outer, 1)[normalization])
-    norm[0] = max(divisor, 1.0)
-    top.reshape(-1)[0] = total if sums else total / max(divisor, 1.0)
-    if sums:
-        stat += (total, 0.0 if normalization == 3 else divisor)
+    settle(total, (at.size, valid.sum(), outer, 1)[normalization], top, norm, stat, normalization != 3, sums)
 
 
 @kernel

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from batchbrew.solver.kernels.reference.labelled import settle
+from batchbrew.solver.kernels.reference.loss import settle
 from batchbrew.solver.kernels.reference.table import Array, kernel
 
 
