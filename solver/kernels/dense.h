@@ -2,32 +2,16 @@
 
 /* y = x w^T + bias. a: x (m, k), w (n, k) stored [k][n], bias or none, y (m, n). */
 static void dense_forward(const brew_op *op) {
-    const int64_t zero = 0;
-    const gemm_args g = {.nb = 1, .k = SIZE(0, 1), .aoff = &zero, .boff = &zero, .a = F(0), .b = F(1),
-                         .am = STRIDE(0, 0), .ak = 1, .ldb = STRIDE(1, 1), .c = F(3), .ldc = STRIDE(3, 0),
+    const gemm_args g = {.ns = 1, .nt = 1, .k = SIZE(0, 1), .a = F(0), .b = F(1), .am = STRIDE(0, 0), .ak = 1,
+                         .ldb = STRIDE(1, 1), .c = F(3), .ldc = STRIDE(3, 0), .ldn = 1,
                          .mode = F(2) ? GEMM_BIAS : GEMM_SET, .bias = F(2)};
     gemm(SIZE(0, 0), SIZE(1, 0), &g, 0);
 }
 
-/* dw += dy^T x, in doubles: the product of two floats is exact in a double, so the sum over samples hardly depends on
- * how a batch is cut. a: x (m, k), dy (m, n), dw (n, k) stored [k][n]. */
+/* dw += dy^T x, in doubles. a: x (m, k), dy (m, n), dw (n, k) stored [k][n]. */
 static void dense_backward_weight(const brew_op *op) {
-    enum { BLOCK = 32 };
-    const int64_t m = SIZE(0, 0), k = SIZE(0, 1), n = SIZE(2, 0), ldc = STRIDE(2, 1);
-    for (int64_t col = 0; col < n; col += BLOCK) {
-        const int64_t cols = BREW_MIN(BLOCK, n - col);
-        for (int64_t r = 0; r < k; r++) {
-            double sum[BLOCK] = {0};
-            for (int64_t i = 0; i < m; i++) {
-                const double x = F(0)[i * STRIDE(0, 0) + r];
-                const float *dy = F(1) + i * STRIDE(1, 0) + col;
-                /* a whole block even at the end: what lies behind (at least slack) is summed and dropped */
-                for (int c = 0; c < BLOCK; c++) sum[c] += x * (double)dy[c];
-            }
-            double *dw = F64(2) + r * ldc + col;
-            for (int64_t c = 0; c < cols; c++) dw[c] += sum[c];
-        }
-    }
+    outer_products(SIZE(0, 0), SIZE(0, 1), SIZE(2, 0), F(0), STRIDE(0, 0), 1, F(1), STRIDE(1, 0), F64(2), STRIDE(2, 1),
+                   1);
 }
 
 /* The axes of an array in the order in which it lies in memory, padded to four: 4-D pictures as n, h, w, c. */

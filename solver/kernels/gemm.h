@@ -1,4 +1,4 @@
-/* The one building block: C[m][n] (+)= sum_b sum_k A[aoff[b] + m*am + k*ak] * B[boff[b] + k*ldb + n]
+/* The one building block: C[m][n] (+)= sum_s sum_t sum_k A[s*as + t*at + m*am + k*ak] * B[s*bs + t*bt + k*ldb + n]
  * ("batch-reduce GEMM": Georganas et al., High-Performance Deep Learning via a Single Building Block, 2019), with a
  * register block of up to MR rows by 2 vectors of VL columns. Columns past n are computed from whatever lies behind B
  * (every buffer ends in slack) and never stored. */
@@ -7,24 +7,44 @@ typedef float vf __attribute__((vector_size(4 * VL), aligned(4), may_alias));
 enum { GEMM_SET, GEMM_ADD, GEMM_BIAS };
 
 typedef struct {
-    int64_t nb, k;             /* how many (A, B) pairs, and the length of the inner sum of each */
-    const int64_t *aoff, *boff;
+    int64_t ns, nt, k;         /* lengths of the three sums */
     const float *a, *b;
-    int64_t am, ak, ldb;
+    int64_t as, at, ak, am;    /* steps of A along the sums and from row to row */
+    int64_t bs, bt, ldb;       /* steps of B along the sums */
     float *c;                  /* receives the product, or the product plus bias[n] (GEMM_BIAS) */
     double *sum;               /* GEMM_ADD: what the product is added to instead */
-    int64_t ldc;
+    int64_t ldc, ldn;          /* step from row to row; GEMM_ADD: from column to column */
+    int64_t times, ai, bi;     /* GEMM_ADD: so many products are added, with steps of A and B between them */
     int mode;
     const float *bias;
 } gemm_args;
 
+/* The first n <= VL of a vector, in pieces of 1, 2, 4, ...: a copy of any length would be a call. */
+#define PART(n, MOVE)                                                    \
+    do {                                                                 \
+        int64_t done = 0;                                                \
+        if ((n) & VL) { MOVE(VL); break; }                               \
+        if (VL > 8 && (n) & 8) { MOVE(8); done += 8; }                   \
+        if (VL > 4 && (n) & 4) { MOVE(4); done += 4; }                   \
+        if ((n) & 2) { MOVE(2); done += 2; }                             \
+        if ((n) & 1) MOVE(1);                                            \
+    } while (0)
+
 AI vf load_part(const float *p, int64_t n) {
     float t[VL] = {0};
-    memcpy(t, p, (size_t)n * sizeof(float));
+#define MOVE(k) memcpy(t + done, p + done, (k) * sizeof(float))
+    PART(n, MOVE);
+#undef MOVE
     return *(vf *)t;
 }
 
-AI void store_part(float *p, vf v, int64_t n) { memcpy(p, &v, (size_t)n * sizeof(float)); }
+AI void store_part(float *p, vf v, int64_t n) {
+    float t[VL];
+    *(vf *)t = v;
+#define MOVE(k) memcpy(p + done, t + done, (k) * sizeof(float))
+    PART(n, MOVE);
+#undef MOVE
+}
 
 /* cols is the number of columns wanted: nv*VL of them, or fewer where `part` says the last vector is cut. */
 AI void micro(const int mr, const int nv, const int part, int64_t cols, const gemm_args *g, const float *a0,
@@ -44,20 +64,21 @@ AI void micro(const int mr, const int nv, const int part, int64_t cols, const ge
         }
     }
     const int64_t am = g->am, ak = g->ak, ldb = g->ldb, k_end = g->k;
-    for (int64_t t = 0; t < g->nb; t++) {
-        const float *a = a0 + g->aoff[t], *b = b0 + g->boff[t];
-        for (int64_t k = 0; k < k_end; k++, a += ak, b += ldb) {
-            const vf w0 = *(const vf *)b;
-            vf w1 = w0;
-            if (nv == 2) w1 = *(const vf *)(b + VL);
+    for (int64_t s = 0; s < g->ns; s++)
+        for (int64_t t = 0; t < g->nt; t++) {
+            const float *a = a0 + s * g->as + t * g->at, *b = b0 + s * g->bs + t * g->bt;
+            for (int64_t k = 0; k < k_end; k++, a += ak, b += ldb) {
+                const vf w0 = *(const vf *)b;
+                vf w1 = w0;
+                if (nv == 2) w1 = *(const vf *)(b + VL);
 #pragma GCC unroll 16
-            for (int m = 0; m < mr; m++) {
-                const float s = a[m * am];
-                c0[m] += s * w0;
-                if (nv == 2) c1[m] += s * w1;
+                for (int m = 0; m < mr; m++) {
+                    const float x = a[m * am];
+                    c0[m] += x * w0;
+                    if (nv == 2) c1[m] += x * w1;
+                }
             }
         }
-    }
 #pragma GCC unroll 16
     for (int m = 0; m < mr; m++) {
         if (g->mode == GEMM_ADD) {
@@ -67,7 +88,8 @@ AI void micro(const int mr, const int nv, const int part, int64_t cols, const ge
             double *to = g->sum + at + m * g->ldc;
             *(vf *)row = c0[m];
             *(vf *)(row + VL) = nv == 2 ? c1[m] : c0[m];
-            for (int64_t n = 0; n < cols; n++) to[n] += row[n];
+            if (g->ldn == 1) for (int64_t n = 0; n < cols; n++) to[n] += row[n];
+            else for (int64_t n = 0; n < cols; n++) to[n * g->ldn] += row[n];
             continue;
         }
         float *to = g->c + at + m * g->ldc;
@@ -102,14 +124,72 @@ static const micro_fn MICRO_TABLE[MR + 1][4] = {
 #endif
 };
 
+/* sum[m][n] += sum_i a[i*ai + m*am] * b[i*bi + n] in doubles, in which the product of two floats is exact: a sum over
+ * samples so hardly depends on how a batch is cut. */
+enum { OUTER_ROWS = VL == 16 ? 4 : 2 };
+typedef float hf __attribute__((vector_size(2 * VL), aligned(4), may_alias)); /* as doubles, a whole vector */
+typedef double vd __attribute__((vector_size(4 * VL), aligned(8), may_alias));
+
+AI void outer_rows(const int rows, int64_t times, int64_t cols, const float *a, int64_t ai, int64_t am, const float *b,
+                   int64_t bi, double *sum, int64_t ldm, int64_t ldn) {
+    vd part[OUTER_ROWS][4];
+    double row[2 * VL];
+#pragma GCC unroll 4
+    for (int m = 0; m < rows; m++)
+#pragma GCC unroll 4
+        for (int n = 0; n < 4; n++) part[m][n] = (vd){0};
+    for (int64_t i = 0; i < times; i++, a += ai, b += bi) {
+        vd y[4];
+#pragma GCC unroll 4
+        for (int n = 0; n < 4; n++) y[n] = __builtin_convertvector(*(const hf *)(b + n * VL / 2), vd);
+#pragma GCC unroll 4
+        for (int m = 0; m < rows; m++)
+#pragma GCC unroll 4
+            for (int n = 0; n < 4; n++) part[m][n] += (double)a[m * am] * y[n];
+    }
+#pragma GCC unroll 4
+    for (int m = 0; m < rows; m++) {
+#pragma GCC unroll 4
+        for (int n = 0; n < 4; n++) *(vd *)(row + n * VL / 2) = part[m][n];
+        for (int64_t n = 0; n < cols; n++) sum[m * ldm + n * ldn] += row[n];
+    }
+}
+
+static void outer_products(int64_t times, int64_t rows, int64_t cols, const float *a, int64_t ai, int64_t am,
+                           const float *b, int64_t bi, double *sum, int64_t ldm, int64_t ldn) {
+    for (int64_t n = 0; n < cols; n += 2 * VL) {
+        const int64_t part = BREW_MIN(cols - n, 2 * VL);
+        int64_t m = 0;
+        for (; m + OUTER_ROWS <= rows; m += OUTER_ROWS)
+            outer_rows(OUTER_ROWS, times, part, a + m * am, ai, am, b + n, bi, sum + m * ldm + n * ldn, ldm, ldn);
+        for (; m < rows; m++)
+            outer_rows(1, times, part, a + m * am, ai, am, b + n, bi, sum + m * ldm + n * ldn, ldm, ldn);
+    }
+}
+
+/* Add `times` products, the sum of which is formed before it goes to where it belongs, far apart in memory. */
+static void gemm_times(micro_fn run, int64_t rows, int64_t cols, const gemm_args *g, const float *a, const float *b,
+                       int64_t at) {
+    double sum[MR * 2 * VL] = {0};
+    gemm_args each = *g;
+    each.sum = sum, each.ldc = 2 * VL, each.ldn = 1;
+    for (int64_t i = 0; i < g->times; i++) run(cols, &each, a + i * g->ai, b + i * g->bi, 0, 0);
+    for (int64_t m = 0; m < rows; m++)
+        for (int64_t n = 0; n < cols; n++) g->sum[at + m * g->ldc + n * g->ldn] += sum[m * 2 * VL + n];
+}
+
 /* m rows of one column block; the rows are cut into panels of nearly equal height. */
 AI void gemm_block(int64_t m, int64_t cols, const gemm_args *g, const float *a, const float *b, int64_t at,
                    const float *bias) {
     const int two = cols > VL, part = cols % VL != 0;
     int64_t panels = (m + MR - 1) / MR, row = 0;
     for (; panels > 0; panels--) {
-        const int64_t rows = (m - row + panels - 1) / panels;
-        MICRO_TABLE[rows][2 * two + part](cols, g, a + row * g->am, b, at + row * g->ldc, bias);
+        const int64_t rows = (m - row + panels - 1) / panels, to = at + row * g->ldc;
+        const micro_fn run = MICRO_TABLE[rows][2 * two + part];
+        if (g->mode == GEMM_ADD && g->ns * g->nt * g->k == 1)
+            outer_products(g->times, rows, cols, a + row * g->am, g->ai, g->am, b, g->bi, g->sum + to, g->ldc, g->ldn);
+        else if (g->times > 1) gemm_times(run, rows, cols, g, a + row * g->am, b, to);
+        else run(cols, g, a + row * g->am, b, to, bias);
         row += rows;
     }
 }
@@ -117,5 +197,6 @@ AI void gemm_block(int64_t m, int64_t cols, const gemm_args *g, const float *a, 
 /* All m rows and n columns, to the place `at` of the result. */
 static void gemm(int64_t m, int64_t n, const gemm_args *g, int64_t at) {
     for (int64_t col = 0; col < n; col += 2 * VL)
-        gemm_block(m, BREW_MIN(n - col, 2 * VL), g, g->a, g->b + col, at + col, g->bias ? g->bias + col : 0);
+        gemm_block(m, BREW_MIN(n - col, 2 * VL), g, g->a, g->b + col, at + col * g->ldn,
+                   g->bias ? g->bias + col : 0);
 }

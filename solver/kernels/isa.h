@@ -22,6 +22,9 @@ PRAGMA(GCC target(TARGET))
 #endif
 
 #include "gemm.h"
+#include "correlation.h"
+#include "depthwise.h"
+#include "few.h"
 #include "conv.h"
 #include "dense.h"
 #include "pool.h"
@@ -37,7 +40,7 @@ const brew_entry TABLE[] = {
     {"conv_forward", conv_forward},
     {"conv_backward_weight", conv_backward_weight},
     {"conv_flip", conv_flip},
-    {"spread", spread},
+    {"conv_backward_data", conv_backward_data},
     {"dense_forward", dense_forward},
     {"dense_backward_weight", dense_backward_weight},
     {"bias_backward", bias_backward},
@@ -46,6 +49,7 @@ const brew_entry TABLE[] = {
     {"fill", fill},
     {"pool_max_forward", pool_max_forward},
     {"pool_max_backward", pool_max_backward},
+    {"pool_mask", pool_mask},
     {"pool_ave_forward", pool_ave_forward},
     {"pool_ave_backward", pool_ave_backward},
     {"relu_forward", relu_forward},

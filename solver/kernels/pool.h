@@ -42,6 +42,17 @@ static void pool_max_forward(const brew_op *op) {
     })
 }
 
+/* The places of the maxima as numbers. a: mask, y. */
+static void pool_mask(const brew_op *op) {
+    for (int64_t n = 0; n < SIZE(1, 0); n++)
+        for (int64_t r = 0; r < SIZE(1, 2); r++)
+            for (int64_t q = 0; q < SIZE(1, 3); q++) {
+                const int32_t *mask = I32(0) + n * STRIDE(0, 0) + r * STRIDE(0, 2) + q * STRIDE(0, 3);
+                float *y = F(1) + n * STRIDE(1, 0) + r * STRIDE(1, 2) + q * STRIDE(1, 3);
+                for (int64_t c = 0; c < SIZE(1, 1); c++) y[c] = (float)mask[c];
+            }
+}
+
 /* dx = dy sent to where the maxima were. a: dx, dy, mask. */
 static void pool_max_backward(const brew_op *op) {
     const int64_t channels = SIZE(0, 1), width = SIZE(0, 3);

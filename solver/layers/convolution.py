@@ -2,157 +2,167 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
+from math import prod
+from typing import ClassVar
+
+import numpy as np
 
 from batchbrew.solver.blob import Blob, Shape, aligned_zeros
 from batchbrew.solver.layer import LAYERS, Array, Builder, Layer
-from batchbrew.solver.layers.geometry import Pair, repeated_pair
+from batchbrew.solver.layers.correlation import Correlation, Layout
+from batchbrew.solver.layers.geometry import Sizes, repeated, times
 
-MAX_TAPS = 1024  # as in conv.h
 
+class Filters(Layer):
+    """Filters that slide along all axes behind the channel axis: convolution or its transpose.
 
-@LAYERS.register("Convolution")
-class Convolution(Layer):
-    """Cross-correlate pictures (N, C, H, W) with filters (K, C/group, U, V), plus a bias (K).
-
-    Rows out = floor((H + 2 pad - dilation (U - 1) - 1) / stride) + 1, columns likewise. Several bottoms share the
-    filters.
+    Bottoms (N..., C, spatial...) share the filters; each makes the top of its number.
     """
 
     bottoms = (1, None)
     tops = (1, None)
-    flipped: Array | None = None  # the filters of the data gradient, made by prepare()
+    inputs_first: ClassVar[bool]  # whether axis 0 of the filters is that of the bottom's channels
+    turned: Array | None = None  # the filters of the transposed pass
 
     def setup(self, bottoms: Sequence[Shape]) -> None:
         """Read geometry and declare filters and bias."""
         p = self.param.convolution_param
-        if any(len(shape) != 4 for shape in bottoms) or p.axis not in (1, -3):
-            raise self.error(
-                f"needs bottoms (N, C, H, W) and axis 1, found {', '.join(map(str, bottoms))}, axis {p.axis}"
-            )
-        self.kernel = repeated_pair(self, p, "kernel_size", 0, "kernel")
-        self.stride = repeated_pair(self, p, "stride", 1, "stride")
-        self.pad = repeated_pair(self, p, "pad", 0, "pad")
-        self.dilation = repeated_pair(self, p, "dilation", 1)
-        self.group: int = p.group
-        for name, pair in (("kernel_size", self.kernel), ("stride", self.stride), ("dilation", self.dilation)):
-            if min(pair) < 1:
-                raise self.error(f"{name} must be at least 1 (found {pair[0]} x {pair[1]})")
-        if self.kernel[0] * self.kernel[1] > MAX_TAPS:
-            raise self.error(f"kernel {self.kernel[0]} x {self.kernel[1]} has more than {MAX_TAPS} taps")
-        channels = bottoms[0][1]
-        if p.num_output < 1:
+        channel = self.axis(p.axis, bottoms[0])
+        self.layout = Layout(channel, len(bottoms[0]) - channel - 1)
+        self.geometry = self._geometry(self.layout.axes)
+        self.channels, self.outputs, group = bottoms[0][channel], int(p.num_output), int(p.group)
+        if self.outputs < 1:
             raise self.error("num_output must be at least 1")
-        if self.group < 1 or channels % self.group or p.num_output % self.group:
-            raise self.error(f"group {self.group} must divide the {channels} channels and num_output {p.num_output}")
-        self.add_parameter((p.num_output, channels // self.group, *self.kernel), p.weight_filler, order=(2, 3, 1, 0))
+        if group < 1 or self.channels % group or self.outputs % group:
+            raise self.error(f"group {group} must divide the {self.channels} channels and num_output {self.outputs}")
+        sides = (self.channels, self.outputs) if self.inputs_first else (self.outputs, self.channels)
+        shape = (sides[0], sides[1] // group, *self.geometry.kernel)
+        order = (*range(2, len(shape)), 1, 0) if self.geometry.is_plane else None  # as the kernels want them
+        self.add_parameter(shape, p.weight_filler, order=order)
         if p.bias_term:
-            self.add_parameter((p.num_output,), p.bias_filler)
-        self.extent: Pair = (self.dilation[0] * (self.kernel[0] - 1) + 1, self.dilation[1] * (self.kernel[1] - 1) + 1)
+            self.add_parameter((self.outputs,), p.bias_filler)
+
+    def _geometry(self, axes: int) -> Correlation:
+        p = self.param.convolution_param
+        kernel = repeated(self, p, "kernel_size", 0, axes=axes, short="kernel")
+        stride = repeated(self, p, "stride", 1, axes=axes, short="stride")
+        pad = repeated(self, p, "pad", 0, axes=axes, short="pad")
+        dilation = repeated(self, p, "dilation", 1, axes=axes)
+        for name, values in (("kernel_size", kernel), ("stride", stride), ("dilation", dilation)):
+            if min(values, default=1) < 1:
+                raise self.error(f"{name} must be at least 1 (found {times(values)})")
+        return Correlation(kernel, stride, pad, dilation, p.group)
+
+    @property
+    def cuttable(self) -> bool:
+        """Whether there is an axis of samples before the channels."""
+        return self.layout.channel > 0
 
     def reshape(self, bottoms: Sequence[Shape]) -> list[Shape]:
-        """Return (N, K, rows, columns) for each bottom; keep what the data gradient needs to know of the size."""
-        shape = bottoms[0]
+        """Return (N..., K, spatial...) for each bottom."""
+        shape, channel = bottoms[0], self.layout.channel
         if any(other != shape for other in bottoms):
             raise self.error(f"all bottoms must have one shape, found {', '.join(map(str, bottoms))}")
-        if shape[1] != self.parameters[0].shape[1] * self.group:
-            raise self.error(f"was set up for {self.parameters[0].shape[1] * self.group} channels, found {shape[1]}")
-        out = []
-        rest = []
-        for size, extent, stride, pad, axis in zip(shape[2:], self.extent, self.stride, self.pad, "HW", strict=True):
-            room = size + 2 * pad - extent
-            if room < 0:
-                raise self.error(
-                    f"kernel of extent {extent} is larger than the padded input ({axis} {size} + 2 x {pad})"
-                )
-            out.append(room // stride + 1)
-            rest.append(room % stride)
-        self.rest: Pair = (rest[0], rest[1])
-        return [(shape[0], self.parameters[0].shape[0], *out)] * len(bottoms)
+        if len(shape) != channel + 1 + self.layout.axes:
+            raise self.error(f"was set up for {channel + 1 + self.layout.axes} axes, found a bottom {shape}")
+        if shape[channel] != self.channels:
+            raise self.error(f"was set up for {self.channels} channels, found {shape[channel]}")
+        return [(*shape[:channel], self.outputs, *self.spatial(shape[channel + 1 :]))] * len(bottoms)
+
+    @abstractmethod
+    def spatial(self, sizes: Sequence[int]) -> Sizes:
+        """Return the spatial sizes of a top. Raises UserError where there is nothing left."""
+
+    def _filters(self, array: Array) -> Array:
+        """Return the filters, or what is alike, as the kernels take them: (K, C/group, taps...), two axes at least."""
+        rank = 2 + len(self.geometry.as_plane().kernel)
+        return np.expand_dims(array, tuple(range(2, 2 + rank - array.ndim)))
 
     @property
-    def _back_pad(self) -> Pair:
-        return (self.extent[0] - 1 - self.pad[0], self.extent[1] - 1 - self.pad[1])
+    def weights(self) -> Array:
+        """The filters as the kernels take them."""
+        return self._filters(self.parameters[0].data)
 
     @property
-    def _back_border(self) -> Pair:
-        return (max(0, self._back_pad[0] + self.rest[0]), max(0, self._back_pad[1] + self.rest[1]))
+    def bias(self) -> Array | None:
+        """The bias, if there is one."""
+        return self.parameters[1].data if len(self.parameters) > 1 else None
+
+    def turn(self, build: Builder) -> Array:
+        """Write down how the filters are turned for the transposed pass, and return what holds them then."""
+        k, c, *taps = self.weights.shape
+        group = self.geometry.group
+        if self.turned is None:
+            flat = aligned_zeros(self.weights.size, build.dtype)
+            if self.geometry.is_plane:
+                self.turned = flat.reshape(*taps, k // group, c * group).transpose(3, 2, 0, 1)
+            else:
+                self.turned = flat.reshape(c * group, k // group, *taps)
+        self.geometry.turn(build, self.weights, self.turned)
+        return self.turned
+
+    def backward_parameters(self, build: Builder, wide: Array, narrow: Array, dy: Array) -> None:
+        """Write down the gradients of filters and bias, dy being that of the top."""
+        if len(self.parameters) > 1 and self.learns(1):
+            self.geometry.backward_bias(build, dy, self.parameters[1].grad)
+        if self.learns(0):
+            self.geometry.backward_weight(build, wide, narrow, self._filters(self.parameters[0].grad))
+
+
+@LAYERS.register("Convolution")
+class Convolution(Filters):
+    """Cross-correlate bottoms (N..., C, spatial...) with filters (K, C/group, taps...), plus a bias (K).
+
+    Sizes out = floor((in + 2 pad - dilation (kernel - 1) - 1) / stride) + 1. The channels lie along ``axis`` (1).
+    """
+
+    inputs_first = False
+
+    def spatial(self, sizes: Sequence[int]) -> Sizes:
+        """Return the narrow side of the bottom's."""
+        g, narrow = self.geometry, self.geometry.narrow(sizes)
+        if min(narrow, default=1) < 1:
+            raise self.error(
+                f"kernel {times(g.kernel)} with dilation {times(g.dilation)} is larger than the padded input "
+                f"({times(sizes)}, pad {times(g.pad)})"
+            )
+        return narrow
 
     def borders(self, bottom: int) -> tuple[int, int]:
         """Return the padding."""
-        return self.pad
+        return self.geometry.wide_border
 
     def diff_borders(self, top: int) -> tuple[int, int]:
-        """Return the padding of the transposed convolution; with a stride, a spread-out copy is read instead."""
-        return self._back_border if self.stride == (1, 1) else (0, 0)
+        """Return the padding of the transposed convolution."""
+        return self.geometry.narrow_border
 
     def prepare(self, build: Builder) -> None:
         """Turn the filters for the data gradient."""
-        k, c, u, v = self.parameters[0].shape
-        if self.flipped is None:
-            stored = aligned_zeros(k * c * u * v, build.dtype).reshape(u, v, k // self.group, c * self.group)
-            self.flipped = stored.transpose(3, 2, 0, 1)
-        build.op("conv_flip", self.parameters[0].data, self.flipped, self.group)
+        self.turn(build)
 
     def forward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """y = w * x + b."""
-        bias = self.parameters[1].data if len(self.parameters) > 1 else None
-        for x, y in zip(bottom, top, strict=True):
-            build.op(
-                "conv_forward",
-                x.data,
-                self.parameters[0].data,
-                bias,
-                y.data,
-                *self.stride,
-                *self.pad,
-                *self.dilation,
-                self.group,
-            )
+        self.read = []
+        for i, (x, y) in enumerate(zip(bottom, top, strict=True)):
+            wide = self.layout.read(build, x.data, f"{i}.x", self.geometry.wide_border)
+            narrow = self.layout.write(build, y.data, f"{i}.y")
+            self.geometry.forward(build, wide, self.weights, self.bias, narrow)
+            self.layout.written(build, y.data, f"{i}.y")
+            self.read.append(wide)
 
     def backward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob], needed: Sequence[bool]) -> None:
         """Gradients of bias, filters and data."""
-        for x, y, wanted in zip(bottom, top, needed, strict=True):
-            if len(self.parameters) > 1 and self.learns(1):
-                build.op("bias_backward", y.diff, self.parameters[1].grad)
-            if self.learns(0):
-                build.op(
-                    "conv_backward_weight",
-                    x.data,
-                    y.diff,
-                    self.parameters[0].grad,
-                    *self.stride,
-                    *self.pad,
-                    *self.dilation,
-                    self.group,
-                )
+        for i, (x, y, wanted) in enumerate(zip(bottom, top, needed, strict=True)):
+            dy = self.layout.read(build, y.diff, f"{i}.dy", self.geometry.narrow_border)
+            self.backward_parameters(build, self.read[i], dy, dy)
             if wanted:
-                build.op(
-                    "conv_forward",
-                    self._spread(build, y.diff),
-                    self.flipped,
-                    None,
-                    x.diff,
-                    1,
-                    1,
-                    *self._back_pad,
-                    *self.dilation,
-                    self.group,
-                )
-
-    def _spread(self, build: Builder, diff: Array) -> Array:
-        """Return diff with the gaps of the stride between its rows and columns, inside a zero border."""
-        if self.stride == (1, 1):
-            return diff
-        n, k, rows, cols = diff.shape
-        (bh, bw), (sh, sw) = self._back_border, self.stride
-        height, width = (rows - 1) * sh + 1, (cols - 1) * sw + 1
-        wide = build.scratch(f"{self.name}.spread", (n, k, height + 2 * bh, width + 2 * bw))
-        inside = wide[:, :, bh : bh + height, bw : bw + width]
-        build.op("spread", diff, inside, sh, sw)
-        return inside
+                assert self.turned is not None
+                dx = self.layout.write(build, x.diff, f"{i}.dx")
+                self.geometry.backward_data(build, dy, self.turned, None, dx)
+                self.layout.written(build, x.diff, f"{i}.dx")
 
     def multiply_adds(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
         """Return N K R Q C/group U V over all pairs."""
-        _, c, u, v = self.parameters[0].shape
-        return sum(n * k * r * q for n, k, r, q in tops) * c * u * v
+        return sum(map(prod, tops)) * prod(self.parameters[0].shape[1:])

@@ -24,14 +24,6 @@ XL = {"x": (2, 3), "label": (2,)}
 IP = "inner_product_param { num_output: 3 }"
 
 
-def conv(rest, name="c"):
-    return layer(name, "Convolution", "x", "y", f"convolution_param {{ {rest} }}")
-
-
-def pool(rest):
-    return layer("p", "Pooling", "x", "y", f"pooling_param {{ {rest} }}")
-
-
 # inputs, layers, message; the mistake is in the last layer, which "AT " stands for the place of
 ROWS = [
     # --- the graph
@@ -73,40 +65,6 @@ ROWS = [
      + layer("b", "InnerProduct", "x", "z", f'param {{ name: "w" lr_mult: 2 }} {IP}')
      + layer("c", "InnerProduct", "x", "u", f'param {{ name: "w" lr_mult: 3 }} {IP}'),
      "AT layer 'c' (InnerProduct): shares 'w' with layer 'a', but their lr_mult differ"),
-    # --- convolution and pooling
-    (XL, conv("num_output: 2 kernel_size: 1"),
-     "AT layer 'c' (Convolution): needs bottoms (N, C, H, W) and axis 1, found (2, 3), axis 1"),
-    (X, conv("num_output: 2"), "AT layer 'c' (Convolution): kernel_size must be at least 1 (found 0 x 0)"),
-    (X, conv("num_output: 2 kernel_size: 1 stride: 0"),
-     "AT layer 'c' (Convolution): stride must be at least 1 (found 0 x 0)"),
-    (X, conv("num_output: 2 kernel_h: 2"), "AT layer 'c' (Convolution): kernel_size must be at least 1 (found 2 x 0)"),
-    (X, conv("num_output: 2 kernel_size: 33 pad: 30"),
-     "AT layer 'c' (Convolution): kernel 33 x 33 has more than 1024 taps"),
-    (X, conv("kernel_size: 1"), "AT layer 'c' (Convolution): num_output must be at least 1"),
-    (X, conv("kernel_size: 1 num_output: 4 group: 2"),
-     "AT layer 'c' (Convolution): group 2 must divide the 3 channels and num_output 4"),
-    (X, conv("kernel_size: 1 num_output: 4 kernel_h: 2"),
-     "AT layer 'c' (Convolution): give either kernel_size or kernel_h and kernel_w, not both"),
-    (X, conv("kernel_size: 1 num_output: 4 pad: 1 pad: 2 pad: 3"),
-     "AT layer 'c' (Convolution): pad is given 3 times, for 2 spatial axes"),
-    (X, conv("kernel_size: 7 num_output: 4 pad: 1"),
-     "AT layer 'c' (Convolution): kernel of extent 7 is larger than the padded input (H 4 + 2 x 1)"),
-    ({"x": (1, 2, 3, 4), "z": (1, 2, 4, 4)},
-     layer("c", "Convolution", "x z", "a b", "convolution_param { num_output: 1 kernel_size: 1 }"),
-     "AT layer 'c' (Convolution): all bottoms must have one shape, found (1, 2, 3, 4), (1, 2, 4, 4)"),
-    (XL, pool("kernel_size: 1"), "AT layer 'p' (Pooling): needs a bottom (N, C, H, W), found (2, 3)"),
-    (X, pool("kernel_size: 1 pool: STOCHASTIC"),
-     "AT layer 'p' (Pooling): pool: STOCHASTIC has no implementation on CPUs (Caffe has none either); use MAX or AVE"),
-    (X, pool(""), "AT layer 'p' (Pooling): give either a kernel size or global_pooling: true"),
-    (X, pool("kernel_size: 2 kernel_w: 2"),
-     "AT layer 'p' (Pooling): give either kernel_size or kernel_h and kernel_w, not both"),
-    (X, pool("global_pooling: true stride: 2"), "AT layer 'p' (Pooling): global_pooling takes pad 0 and stride 1"),
-    (X, pool("kernel_size: 2 stride: 0"),
-     "AT layer 'p' (Pooling): kernel and stride must be at least 1 (found (2, 2), (0, 0))"),
-    (X, pool("kernel_size: 2 pad: 2"), "AT layer 'p' (Pooling): pad (2, 2) must be smaller than the kernel (2, 2)"),
-    (X, pool("kernel_size: 7 pad: 1"), "AT layer 'p' (Pooling): kernel 7 is larger than the padded input (4 + 2 x 1)"),
-    (X, pool("kernel_size: 1 stride: 2"), "AT layer 'p' (Pooling): the last window would start behind the picture "
-     "(size 4, kernel 1, stride 2); use round_mode: FLOOR"),
     # --- the others
     (XL, layer("l", "LRN", "x", "y"), "AT layer 'l' (LRN): needs a bottom (N, C, H, W), found (2, 3)"),
     (X, layer("l", "LRN", "x", "y", "lrn_param { local_size: 4 }"),

@@ -22,14 +22,6 @@ FIVE = {"x": (2, 3, 2, 1, 4)}
 XY = {"x": (3, 4), "label": (3,)}
 
 
-def conv(rest: str) -> str:
-    return layer("conv", "Convolution", "x", "y", f"convolution_param {{ {rest} }}")
-
-
-def pool(rest: str) -> str:
-    return layer("pool", "Pooling", "x", "y", f"pooling_param {{ {rest} }}")
-
-
 def ip(rest: str = "") -> str:
     return layer("ip", "InnerProduct", "x", "y", f"inner_product_param {{ num_output: 3 {rest} }}")
 
@@ -46,44 +38,6 @@ NO_GRADIENT = {"Accuracy"}
 SHARED = 'param { name: "w" } param { name: "b" }'
 PICTURE_LOSS = {"x": (2, 3, 2, 3), "label": (2, 2, 3)}
 CASES: dict[str, list[tuple[dict[str, tuple[int, ...]], str]]] = {
-    "Convolution": [
-        (X, conv("num_output: 3 kernel_size: 3")),
-        (X, conv("num_output: 3 kernel_size: 3 pad: 1 stride: 2")),
-        (X, conv("num_output: 3 kernel_size: 2 stride: 3 bias_term: false")),
-        (X, conv("num_output: 3 kernel_size: 2 dilation: 2 pad: 1")),
-        (X, conv("num_output: 3 kernel_size: 2 dilation: 2 dilation: 1 stride: 1 stride: 2 pad: 0 pad: 1")),
-        (X, conv("num_output: 6 kernel_size: 3 group: 2 pad: 1")),
-        (X, conv("num_output: 4 kernel_size: 3 group: 4 stride: 2")),
-        (X, conv("num_output: 2 kernel_h: 3 kernel_w: 1 stride_h: 1 stride_w: 2 pad_h: 2 pad_w: 0")),
-        (X, conv("num_output: 2 kernel_size: 2 pad: 3")),
-        (X, conv("num_output: 2 kernel_size: 2 pad: 3 stride: 2")),
-        (X, conv("num_output: 2 kernel_size: 1 pad: 2 stride: 3")),
-        (X, conv("num_output: 2 kernel_h: 5 kernel_w: 6")),
-        ({"x": (1, 1, 1, 1)}, conv("num_output: 2 kernel_size: 3 pad: 1")),
-        (
-            {"x": (2, 2, 4, 4), "z": (2, 2, 4, 4)},
-            layer("conv", "Convolution", "x z", "a b", "convolution_param { num_output: 2 kernel_size: 3 pad: 1 }"),
-        ),
-        (  # two readers with different borders, and a third without
-            X,
-            layer("c1", "Convolution", "x", "a", "convolution_param { num_output: 2 kernel_size: 3 pad: 1 }")
-            + layer("c2", "Convolution", "x", "b", "convolution_param { num_output: 2 kernel_size: 5 pad: 3 }")
-            + layer("p", "Pooling", "x", "c", "pooling_param { pool: AVE kernel_size: 2 }")
-            + layer("ip", "InnerProduct", "x", "d", "inner_product_param { num_output: 2 }"),
-        ),
-        (  # one filter for two layers
-            {"x": (2, 2, 5, 5)},
-            layer("c", "Convolution", "x", "a", f"{SHARED} convolution_param {{ num_output: 2 kernel_size: 3 }}")
-            + layer("d", "Convolution", "a", "b", f"{SHARED} convolution_param {{ num_output: 2 kernel_size: 3 }}"),
-        ),
-    ],
-    "Pooling": [
-        (X, pool(f"pool: {method} {rest}"))
-        for method in ("MAX", "AVE")
-        for rest in ("kernel_size: 2 stride: 2", "kernel_size: 3 stride: 2", "kernel_size: 3 stride: 2 pad: 1",
-                     "kernel_size: 3 stride: 1 pad: 2", "kernel_h: 3 kernel_w: 2 stride_h: 2 stride_w: 1 pad_h: 1",
-                     "global_pooling: true", "kernel_size: 2 stride: 3 round_mode: FLOOR")
-    ],
     "LRN": [
         (X, one("LRN", f"lrn_param {{ {rest} }}"))
         for rest in ("local_size: 3 alpha: 0.5 beta: 0.75", "local_size: 5 alpha: 2 beta: 0.5 k: 2",

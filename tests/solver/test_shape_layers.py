@@ -450,7 +450,8 @@ def test_spp_is_pooling_at_several_levels(kernels, method):
     spp = Case(kernels, "SPP", f"spp_param {{ pyramid_height: 3 pool: {method} }}", x=x)
     levels = [
         Case(kernels, "Pooling",
-             f"pooling_param {{ pool: {method} kernel_h: {h} kernel_w: {w} stride_h: {h} stride_w: {w} pad_h: {pad} }}", x=x)
+             f"pooling_param {{ pool: {method} kernel_h: {h} kernel_w: {w} stride_h: {h} stride_w: {w} "
+             f"pad_h: {pad} pad_w: 0 }}", x=x)
         for h, w, pad in ((9, 8, 0), (5, 4, 1), (3, 2, 2))
     ]  # fmt: skip
     joined = np.concatenate([level.forward().reshape(2, -1) for level in levels], axis=1)

@@ -1,81 +1,135 @@
-"""Convolution."""
+"""Convolution and its transpose, along any number of spatial axes.
+
+``w`` is (K, C/group, taps...), ``turned`` (C, K/group, taps...) as ``conv_flip`` makes it; ``geometry`` is stride, pad
+and dilation, one number an axis each, then the number of groups.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from batchbrew.solver.kernels.reference.table import Array, kernel
 
+Index = tuple[Any, ...]
 
-def _patches(
-    x: Array,
-    rows: int,
-    cols: int,
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    pad: tuple[int, int],
-    dilation: tuple[int, int],
-) -> Iterator[tuple[int, int, Array]]:
-    """Yield (u, v, what tap (u, v) sees: N, C, rows, cols), zeros outside the picture."""
-    n, c = x.shape[:2]
-    need_h = (rows - 1) * stride[0] + (kernel[0] - 1) * dilation[0] + 1
-    need_w = (cols - 1) * stride[1] + (kernel[1] - 1) * dilation[1] + 1
-    padded = np.zeros((n, c, need_h, need_w), x.dtype)
-    top, left = max(0, -pad[0]), max(0, -pad[1])
-    part = x[:, :, top : max(top, need_h - pad[0]), left : max(left, need_w - pad[1])]
-    padded[:, :, top + pad[0] : top + pad[0] + part.shape[2], left + pad[1] : left + pad[1] + part.shape[3]] = part
-    for u in range(kernel[0]):
-        for v in range(kernel[1]):
-            r, q = u * dilation[0], v * dilation[1]
-            yield (
-                u,
-                v,
-                padded[
-                    :, :, r : r + (rows - 1) * stride[0] + 1 : stride[0], q : q + (cols - 1) * stride[1] + 1 : stride[1]
-                ],
-            )
+
+@dataclass(frozen=True)
+class _Plan:
+    """The geometry of one call; the narrow side is the output of a convolution, the wide side its input."""
+
+    numbers: tuple[int, ...]
+
+    @property
+    def group(self) -> int:
+        return self.numbers[-1]
+
+    def _each(self, which: int) -> tuple[int, ...]:
+        axes = len(self.numbers) // 3
+        return self.numbers[which * axes : (which + 1) * axes]
+
+    def padded(self, wide: Array) -> tuple[Array, Array]:
+        """Return zeros of the padded size of the wide side, and the part of them where it belongs."""
+        sizes, pads = wide.shape[2:], self._each(1)
+        zeros = np.zeros((*wide.shape[:2], *(s + 2 * p for s, p in zip(sizes, pads, strict=True))), wide.dtype)
+        inside: Index = (..., *(slice(p, p + s) for s, p in zip(sizes, pads, strict=True)))
+        return zeros, zeros[inside]
+
+    def taps(self, padded: Array, w: Array, narrow: Array) -> Iterator[tuple[Index, Array]]:
+        """Yield (index of a tap, view of what it sees: N, C, as the narrow side)."""
+        for tap in np.ndindex(w.shape[2:]):
+            sides = zip(tap, self._each(0), self._each(2), narrow.shape[2:], strict=True)
+            seen: Index = (..., *(slice(t * d, t * d + (out - 1) * s + 1, s) for t, s, d, out in sides))
+            yield (..., *tap), padded[seen]
+
+    def grouped(self, pictures: Array) -> Array:
+        """Return pictures (N, C, spatial...) as matrices (N, group, C/group, places)."""
+        n, c = pictures.shape[:2]
+        return pictures.reshape(n, self.group, c // self.group, int(np.prod(pictures.shape[2:])))
+
+    def stacked(self, filters: Array) -> Array:
+        """Return filters (K, C/group, taps...) as (group, K/group, C/group, taps...)."""
+        return filters.reshape(self.group, filters.shape[0] // self.group, *filters.shape[1:])
+
+
+def _wide_bias(bias: Array, like: Array) -> Array:
+    return bias.reshape(-1, *[1] * (like.ndim - 2))
 
 
 @kernel
-def conv_forward(
-    x: Array, w: Array, bias: Array | None, y: Array, sh: int, sw: int, ph: int, pw: int, dh: int, dw: int, group: int
-) -> None:
-    """Set y (N,K,R,Q) to the cross-correlation of x with w (K, C/group, U, V)."""
+def conv_nd_forward(x: Array, w: Array, bias: Array | None, y: Array, *geometry: int) -> None:
+    """Set y (N, K, out...) to the cross-correlation of x (N, C, in...) with w, plus bias (K)."""
+    plan = _Plan(geometry)
+    padded, inside = plan.padded(x)
+    inside[...] = x
+    filters, total = plan.stacked(w), np.zeros_like(plan.grouped(y))
+    for tap, seen in plan.taps(padded, w, y):
+        total += filters[tap] @ plan.grouped(seen)
+    y[...] = total.reshape(y.shape)
+    if bias is not None:
+        y += _wide_bias(bias, y)
+
+
+@kernel
+def conv_nd_backward_data(dy: Array, turned: Array, bias: Array | None, dx: Array, *geometry: int) -> None:
+    """Set dx (N, C, in...) to the transpose of the convolution applied to dy (N, K, out...), plus bias (C)."""
+    plan = _Plan(geometry)
+    padded, inside = plan.padded(dx)
+    filters, given = plan.stacked(np.flip(turned, tuple(range(2, turned.ndim)))), plan.grouped(dy)
+    for tap, seen in plan.taps(padded, turned, dy):
+        seen[...] += (filters[tap] @ given).reshape(seen.shape)
+    dx[...] = inside if bias is None else inside + _wide_bias(bias, dx)
+
+
+@kernel
+def conv_nd_backward_weight(x: Array, dy: Array, dw: Array, *geometry: int) -> None:
+    """Add to dw (K, C/group, taps...) the gradient of the filters, in float64."""
+    plan = _Plan(geometry)
+    padded, inside = plan.padded(x)
+    inside[...] = x
+    given = plan.grouped(dy).astype(np.float64)
+    for tap, seen in plan.taps(padded, dw, dy):
+        each = given @ plan.grouped(seen).swapaxes(2, 3)
+        dw[tap] += each.sum(axis=0).reshape(dw.shape[:2])
+
+
+@kernel
+def conv_nd_backward_bias(dy: Array, db: Array) -> None:
+    """Add to db (K) the sum of dy (N, K, out...) over all axes but the channels, in float64."""
+    db += dy.sum(axis=(0, *range(2, dy.ndim)), dtype=np.float64)
+
+
+@kernel
+def conv_nd_flip(w: Array, turned: Array, group: int) -> None:
+    """Set turned (C, K/group, taps...) to w (K, C/group, taps...) turned round, channels exchanged in groups."""
     k, c = w.shape[0] // group, w.shape[1]
-    out = np.zeros(y.shape, y.dtype)
-    for u, v, seen in _patches(x, y.shape[2], y.shape[3], w.shape[2:], (sh, sw), (ph, pw), (dh, dw)):
-        for g in range(group):
-            out[:, g * k : (g + 1) * k] += np.einsum(
-                "kc,ncrq->nkrq", w[g * k : (g + 1) * k, :, u, v], seen[:, g * c : (g + 1) * c], optimize=True
-            )
-    y[...] = out if bias is None else out + bias[:, None, None]
-
-
-@kernel
-def conv_backward_weight(
-    x: Array, dy: Array, dw: Array, sh: int, sw: int, ph: int, pw: int, dh: int, dw_: int, group: int
-) -> None:
-    """Add to dw (K, C/group, U, V) the gradient of the filters."""
-    k, c = dw.shape[0] // group, dw.shape[1]
-    wide = dy.astype(np.float64)
-    for u, v, seen in _patches(x, dy.shape[2], dy.shape[3], dw.shape[2:], (sh, sw), (ph, pw), (dh, dw_)):
-        for g in range(group):
-            dw[g * k : (g + 1) * k, :, u, v] += np.einsum(
-                "nkrq,ncrq->kc", wide[:, g * k : (g + 1) * k], seen[:, g * c : (g + 1) * c], optimize=True
-            )
-
-
-@kernel
-def conv_flip(w: Array, wt: Array, group: int) -> None:
-    """Set wt (C, K/group, U, V) to w (K, C/group, U, V) turned by 180 degrees, channels exchanged within groups."""
-    k, c = w.shape[0] // group, w.shape[1]
+    back = np.flip(w, tuple(range(2, w.ndim)))
     for g in range(group):
-        wt[g * c : (g + 1) * c] = w[g * k : (g + 1) * k, :, ::-1, ::-1].transpose(1, 0, 2, 3)
+        turned[g * c : (g + 1) * c] = back[g * k : (g + 1) * k].swapaxes(0, 1)
 
 
 @kernel
-def spread(x: Array, y: Array, sh: int, sw: int) -> None:
-    """Write x into every sh-th row and sw-th column of y."""
-    y[:, :, : (x.shape[2] - 1) * sh + 1 : sh, : (x.shape[3] - 1) * sw + 1 : sw] = x
+def conv_forward(x: Array, w: Array, bias: Array | None, y: Array, *geometry: int) -> None:
+    """Set y (N, K, R, Q) to the cross-correlation of pictures."""
+    conv_nd_forward(x, w, bias, y, *geometry)
+
+
+@kernel
+def conv_backward_data(dy: Array, turned: Array, bias: Array | None, dx: Array, *geometry: int) -> None:
+    """Set dx (N, C, H, W) to the transposed convolution of pictures."""
+    conv_nd_backward_data(dy, turned, bias, dx, *geometry)
+
+
+@kernel
+def conv_backward_weight(x: Array, dy: Array, dw: Array, *geometry: int) -> None:
+    """Add to dw (K, C/group, U, V) the gradient of the filters."""
+    conv_nd_backward_weight(x, dy, dw, *geometry)
+
+
+@kernel
+def conv_flip(w: Array, turned: Array, group: int) -> None:
+    """Set turned (C, K/group, U, V) to w (K, C/group, U, V) turned, channels exchanged in groups."""
+    conv_nd_flip(w, turned, group)

@@ -41,3 +41,10 @@ def add(x: Array, y: Array) -> None:
 def fill(y: Array, value: float) -> None:
     """Set all of y to value."""
     y[...] = value
+
+
+@kernel
+def move_gradient(mine: Array, theirs: Array) -> None:
+    """Add a gradient to another, and set it to 0."""
+    theirs += mine
+    mine[...] = 0

@@ -29,16 +29,17 @@ def _windows(x: Array, y: Array, geometry: tuple[int, ...]) -> Iterator[tuple[in
 def pool_max_forward(x: Array, y: Array, mask: Array, *geometry: int) -> None:
     """Set y to the first maximum of each window and mask to its place h*W + w (-1 where nothing exceeds -FLT_MAX)."""
     lowest = -float(np.finfo(np.float32).max)
+    y[...], mask[...] = lowest, -1
     for r, q, rows, cols, _ in _windows(x, y, geometry):
         window = x[:, :, rows, cols]
-        flat = np.where(np.isnan(window), -np.inf, window)
-        flat = flat.reshape(*window.shape[:2], window.shape[2] * window.shape[3])
-        at = flat.argmax(axis=2)
-        best = np.take_along_axis(flat, at[..., None], axis=2)[..., 0]
-        found = best > lowest
-        y[:, :, r, q] = np.where(found, best, lowest)
-        u, v = at // window.shape[3] + rows.start, at % window.shape[3] + cols.start
-        mask[:, :, r, q] = np.where(found, u * x.shape[3] + v, -1)
+        if window.size:
+            flat = np.where(np.isnan(window), -np.inf, window).reshape(*x.shape[:2], window.shape[2] * window.shape[3])
+            at = flat.argmax(axis=2)
+            best = np.take_along_axis(flat, at[..., None], axis=2)[..., 0]
+            found = best > lowest
+            y[:, :, r, q] = np.where(found, best, lowest)
+            u, v = at // window.shape[3] + rows.start, at % window.shape[3] + cols.start
+            mask[:, :, r, q] = np.where(found, u * x.shape[3] + v, -1)
 
 
 @kernel
@@ -55,6 +56,12 @@ def pool_max_backward(dx: Array, dy: Array, mask: Array, *geometry: int) -> None
 
 
 @kernel
+def pool_mask(mask: Array, y: Array) -> None:
+    """Set y to the places of the maxima."""
+    y[...] = mask
+
+
+@kernel
 def pool_ave_forward(x: Array, y: Array, *geometry: int) -> None:
     """Set y to window sums over window sizes, padding counted as Caffe counts it."""
     for r, q, rows, cols, size in _windows(x, y, geometry):
@@ -67,3 +74,12 @@ def pool_ave_backward(dx: Array, dy: Array, *geometry: int) -> None:
     dx[...] = 0
     for r, q, rows, cols, size in _windows(dx, dy, geometry):
         dx[:, :, rows, cols] += dy[:, :, r, q][:, :, None, None] / size
+
+
+@kernel
+def pool_stochastic_forward(x: Array, y: Array, *geometry: int) -> None:
+    """Set y to the sum of squares over the sum of each window, 0 where that is not positive."""
+    for r, q, rows, cols, _ in _windows(x, y, geometry):
+        window = x[:, :, rows, cols]
+        total = window.sum(axis=(2, 3))
+        y[:, :, r, q] = np.where(total > 0, (window**2).sum(axis=(2, 3)) / total, 0)
