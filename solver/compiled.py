@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
 
@@ -11,9 +12,10 @@ import numpy as np
 from batchbrew.errors import UserError
 from batchbrew.solver.blob import Array, Blob, Shape, Storage
 from batchbrew.solver.kernels import Program, compile_program
-from batchbrew.solver.layer import Builder
+from batchbrew.solver.layer import Builder, Layer
 from batchbrew.solver.layers.samples import SampleLayer
 from batchbrew.solver.layers.sources import SourceLayer
+from batchbrew.solver.layers.views import copy_reshaped, copy_view
 from batchbrew.solver.memory import require
 from batchbrew.solver.wiring import Wiring
 
@@ -45,14 +47,15 @@ class Compiled:
     feeds: list[tuple[SourceLayer, list[Array]]]
     rows: dict[int, Array]  # number of rows -> their keys, uint64
     losses: list[tuple[int, Blob]]  # number of the layer, and its top with a loss weight
+    misfits: dict[int, Exception]  # what layers say to shapes that do not fit them, by layer number
 
 
 def compile_net(net: Wiring, kernels: str, build: Builder, sizes: Sizes, backward: bool) -> Compiled:
     """Return the program of ``net`` for ``sizes``.
 
     Storages are grown where needed, which leaves programs compiled before with old memory: compile the largest batch
-    first. A layer behind a dynamic one that does not fit its bottoms is refused only when it runs: until then they may
-    have changed.
+    first. A layer that does not fit its bottoms is refused only when it runs, if it is behind a dynamic one, which may
+    yet make them fit, or where shapes are given, for which users may run only the layers before it.
     """
     shapes, misfits = _shapes(net, sizes)
     _check_memory(net, shapes)
@@ -75,7 +78,10 @@ def compile_net(net: Wiring, kernels: str, build: Builder, sizes: Sizes, backwar
             layer.reshape([shapes[b.number] for b in net.bottoms[i]])
         if i in net.written:
             _take_back(net, build, blobs, i)
-        layer.forward(build, [blobs[b.number] for b in net.bottoms[i]], [blobs[t.number] for t in net.tops[i]])
+        with _turned(build, layer):
+            layer.forward(build, [blobs[b.number] for b in net.bottoms[i]], [blobs[t.number] for t in net.tops[i]])
+        if not build.sums:
+            _show_values(net, build, blobs, i)
         forward.append((start, len(build.calls)))
     for i in reversed(range(len(net.layers))):
         layer = net.layers[i]
@@ -84,8 +90,11 @@ def compile_net(net: Wiring, kernels: str, build: Builder, sizes: Sizes, backwar
             if not layer.dynamic:
                 layer.reshape([shapes[b.number] for b in net.bottoms[i]])
             bottom, top = ([blobs[t.number] for t in side[i]] for side in (net.bottoms, net.tops))
+            if not build.sums and layer.reshapes and net.bottoms[i][0].changed and net.bottoms[i][0].keeps:
+                copy_reshaped(build, "original", top[0].data, bottom[0].data)  # which _show_values has written over
             try:
-                layer.backward(build, bottom, top, net.needs[i])
+                with _turned(build, layer, back=True):
+                    layer.backward(build, bottom, top, net.needs[i])
             except UserError as problem:  # a net that only goes forward may do without
                 del build.calls[start:]
                 build.call(_refuse, problem)
@@ -106,14 +115,15 @@ def compile_net(net: Wiring, kernels: str, build: Builder, sizes: Sizes, backwar
         feeds=feeds,
         rows=build.rows,
         losses=[(i, blobs[t.number]) for i, tops in enumerate(net.tops) for t in tops if t.number in net.weights],
+        misfits=misfits,
     )
 
 
 def _shapes(net: Wiring, sizes: Sizes) -> tuple[list[Shape], dict[int, Exception]]:
-    """Return the shape of every tensor by its number, and what layers behind a dynamic one object to, by theirs."""
+    """Return the shape of every tensor by its number, and what layers that may be refused later say, by theirs."""
     shapes: dict[int, Shape] = {}
     misfits: dict[int, Exception] = {}
-    open_ended = False
+    open_ended = bool(sizes.given)
     for i, (layer, bottoms, tops) in enumerate(zip(net.layers, net.bottoms, net.tops, strict=True)):
         try:
             made = sizes.live[i] if i in sizes.live else layer.reshape([shapes[b.number] for b in bottoms])
@@ -141,6 +151,21 @@ def _check_memory(net: Wiring, shapes: Sequence[Shape]) -> None:
     require(sum(needed.values()), f"the blobs of {len(net.layers)} layers")
 
 
+@contextmanager
+def _turned(build: Builder, layer: Layer, back: bool = False) -> Iterator[None]:
+    """Let a layer work with the parameters in the order it needs: values copied before, gradients added behind."""
+    shown, pairs = layer.parameters, [(p, p.turned) for p in layer.parameters if p.turned is not None]
+    layer.parameters = [p.turned or p for p in shown]
+    for theirs, mine in pairs if not back else ():
+        copy_view(build, theirs.data, mine.data)
+    try:
+        yield
+    finally:
+        layer.parameters = shown
+    for theirs, mine in pairs if back else ():
+        build.op("move_gradient", mine.grad, theirs.grad)
+
+
 def _refuse(problem: Exception) -> None:
     raise problem
 
@@ -153,11 +178,20 @@ def _take_back(net: Wiring, build: Builder, blobs: Sequence[Blob], i: int) -> No
             build.op("copy", blobs[seen.number].data, blobs[top.number].data)
 
 
+def _show_values(net: Wiring, build: Builder, blobs: Sequence[Blob], i: int) -> None:
+    """Where a layer in place changes blobs that are one memory in Caffe, show users its values in all of them."""
+    for bottom, top in zip(net.bottoms[i], net.tops[i], strict=False):
+        seen = top.origin if bottom.name == top.name else None
+        while seen is not None:
+            copy_reshaped(build, f"seen {seen.number}", blobs[top.number].data, blobs[seen.number].data)
+            seen = seen.origin
+
+
 def _show_gradients(net: Wiring, build: Builder, blobs: Sequence[Blob], i: int) -> None:
     """Where a layer in place has memory of its own, show users the gradient that Caffe's one blob would hold."""
-    for bottom, top in zip(net.bottoms[i], net.tops[i], strict=False):
+    for bottom, top, made in zip(net.bottoms[i], net.tops[i], net.needs[i], strict=False):
         seen = net.tensors[top.name]
-        if bottom.name == top.name and seen.diff is not bottom.diff:
+        if made and bottom.name == top.name and seen.diff is not bottom.diff:
             mine, theirs = blobs[bottom.number].diff, blobs[seen.number].diff
             if mine.shape == theirs.shape:
                 build.op("copy", mine, theirs)
@@ -168,7 +202,8 @@ def prepare_program(net: Wiring, kernels: str, build: Builder) -> Program:
     for i, (layer, runs) in enumerate(zip(net.layers, net.runs, strict=True)):
         build.layer = i
         if runs:
-            layer.prepare(build)
+            with _turned(build, layer):
+                layer.prepare(build)
     return compile_program(build.calls, kernels)
 
 

@@ -76,10 +76,13 @@ class WholeBatch:
         self._compiled = None
 
     def reshape(self) -> None:
-        """Give every blob the shape that follows from the sources."""
+        """Give every blob the shape that follows from the sources. Raises UserError for a layer that does not fit."""
         self._compiled = None
         self._live.clear()
-        _ = self.compiled
+        dynamic = next((i for i, layer in enumerate(self._net.layers) if layer.dynamic), len(self._net.layers))
+        for i, problem in self.compiled.misfits.items():
+            if i < dynamic:  # who knows what those behind will get
+                raise problem
 
     def resize(self, name: str, shape: Shape) -> Array:
         """Give the top ``name`` of a layer without bottoms another shape, and return its data.

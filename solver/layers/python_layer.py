@@ -78,7 +78,7 @@ class Python(Layer):
         self._seen: list[Shape] | None = None
         with self._named("setup"):
             self.user = kind(self.param)
-            self.user.param_str = self.param.python_param.param_str
+            self.user.param_str = self.user.param_str_ = self.param.python_param.param_str
             self.user.phase = self.phase
             self.user.blobs = BlobVec(declare=declare)
             self.user.setup(self._bottom, self._top)
@@ -124,8 +124,7 @@ class Python(Layer):
         self._seen = [blob.shape for blob in bottom]
         self._reshape()
         for x, y in self._in_place(self._bottom, self._top):
-            if x.data is not y.data and x.shape == y.shape:
-                y.data[...] = x.data
+            y.copy(x)
         with self._named("forward"):
             self.user.forward(self._bottom, self._top)
         return [blob.shape for blob in self._top]
@@ -155,18 +154,14 @@ class Python(Layer):
             blob.deliver()
 
     def _backward(self, bottom: Sequence[Blob], top: Sequence[Blob], needed: list[bool]) -> None:
-        from batchbrew.solver.pycaffe import gradients
-
         self._take(bottom)
         for mine, theirs in zip(self._top, top, strict=True):
             mine.bind(theirs)
         for x, y in self._in_place(bottom, top):
             if x.diff is not y.diff:
                 x.diff[...] = y.diff
-        gradients.pull(self.parameters)
         with self._named("backward"):
             self.user.backward(self._top, needed, self._bottom)
-        gradients.push(self.parameters)
 
     def _in_place(self, bottom: Sequence[B], top: Sequence[B]) -> list[tuple[B, B]]:
         """Return the bottoms and tops that are one blob in Caffe, though here they may have memory of their own."""
@@ -179,9 +174,12 @@ class Python(Layer):
 
     @contextmanager
     def _named(self, doing: str) -> Iterator[None]:
-        """Let an exception of the user's code, which passes on as it is, name the layer it came from."""
+        """Let user's code see and write the net's arrays, and an exception of it name the layer it came from."""
+        from batchbrew.solver.pycaffe.mirror import users_turn
+
         try:
-            yield
+            with users_turn(amid=doing in {"forward", "backward"}):
+                yield
         except Exception as problem:
             p = self.param.python_param
             problem.add_note(f"{self.where}layer '{self.name}' (Python, {p.module}.{p.layer}): in {doing}")

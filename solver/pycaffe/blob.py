@@ -14,16 +14,16 @@ from batchbrew.errors import UserError
 from batchbrew.solver import blob as engine
 from batchbrew.solver.net import Net as EngineNet
 from batchbrew.solver.parameter import Parameter
-from batchbrew.solver.pycaffe.gradients import diff_of
+from batchbrew.solver.pycaffe.mirror import engines_turn, mirrored
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 
 
 class Blob(ABC):
-    """``data`` and ``diff`` are float32 arrays of ``shape``: views of the net's own memory, to be read and written.
+    """``data`` and ``diff`` are float32 arrays of ``shape`` in C order, live: to be read and written.
 
-    They keep that memory alive when the net is gone. Pictures are (N, C, H, W) but lie in memory as n, h, w, c.
+    They stay usable when the net is gone. See mirror.py for how they go with the engine's own.
     """
 
     @property
@@ -91,12 +91,12 @@ class NetBlob(Blob):
     @property
     def data(self) -> Array:
         """The values."""
-        return self._net.whole.blob(self._name).data
+        return mirrored(self._net.whole.blob(self._name).data)
 
     @property
     def diff(self) -> Array:
         """The gradients."""
-        return self._net.whole.blob(self._name).diff
+        return mirrored(self._net.whole.blob(self._name).diff)
 
     @property
     def shape(self) -> Shape:
@@ -104,7 +104,8 @@ class NetBlob(Blob):
         return self._net.whole.shape(self._name)
 
     def _resize(self, shape: Shape) -> None:
-        self._net.whole.resize(self._name, shape)
+        with engines_turn():
+            self._net.whole.resize(self._name, shape)
 
 
 class ParameterBlob(Blob):
@@ -116,12 +117,16 @@ class ParameterBlob(Blob):
     @property
     def data(self) -> Array:
         """The values."""
-        return self._parameter.data
+        mine, owner = self._parameter, self._parameter.owner
+        same = owner if owner is not None and owner.values is mine.values else mine
+        return mirrored(same.data).reshape(mine.shape)
 
     @property
     def diff(self) -> Array:
         """The gradients."""
-        return diff_of(self._parameter)
+        mine, owner = self._parameter, self._parameter.owner
+        same = owner if owner is not None and owner.grads is mine.grads else mine
+        return mirrored(same.grad).reshape(mine.shape)
 
     def _resize(self, shape: Shape) -> None:
         if shape != self.shape:
@@ -142,14 +147,19 @@ class LayerBlob(Blob):
     @property
     def data(self) -> Array:
         """The values."""
-        return self._data
+        return mirrored(self._data)
 
     @property
     def diff(self) -> Array:
         """The gradients."""
         if self._diff is None:
             self._diff = np.zeros(self._data.shape, self._data.dtype)
-        return self._diff
+        return mirrored(self._diff)
+
+    @property
+    def shape(self) -> Shape:
+        """The size along each axis."""
+        return self._data.shape
 
     def _resize(self, shape: Shape) -> None:
         if shape == self._data.shape:
@@ -157,7 +167,7 @@ class LayerBlob(Blob):
         if self._lent is not None and shape == self._lent.data.shape:
             self._data, self._diff = self._lent.data, self._lent.diff
             return
-        before = self._data.ravel()
+        before = self.data.ravel()
         self._data = np.zeros(shape, before.dtype)
         kept = min(before.size, self._data.size)
         self._data.flat[:kept] = before[:kept]  # contents survive in Caffe, where memory only grows
@@ -170,6 +180,11 @@ class LayerBlob(Blob):
     def lend(self, blob: engine.Blob) -> None:
         """Note the net's arrays, to be used as soon as the shape is theirs."""
         self._lent = blob
+
+    def copy(self, other: LayerBlob) -> None:
+        """Take the values of ``other``, unless they are one, or differ in shape."""
+        if self._data is not other._data and self.shape == other.shape:
+            self._data[...] = other._data
 
     def deliver(self) -> None:
         """Put what has been written into the net's arrays, and go on with these."""

@@ -28,6 +28,7 @@ class Layer:
     """
 
     param_str: str = ""
+    param_str_: str = ""  # the same under its name of before 2015
     phase: int = 0
 
     def __init__(self, param: Any = None, *_: Any) -> None:
@@ -37,11 +38,6 @@ class Layer:
     def type(self) -> str:
         """The type that prototxt files name."""
         return "Python"
-
-    @property
-    def param_str_(self) -> str:
-        """``param_str`` under its name of before 2015."""
-        return self.param_str
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Read ``param_str``, check the bottoms, add parameters; called once."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,8 +17,9 @@ from batchbrew.solver import weights as files
 from batchbrew.solver.layers.memory_data import MemoryData
 from batchbrew.solver.load import read_net_file
 from batchbrew.solver.net import Net as EngineNet
-from batchbrew.solver.pycaffe import batches, gradients, state
+from batchbrew.solver.pycaffe import batches, state
 from batchbrew.solver.pycaffe.chains import Chains
+from batchbrew.solver.pycaffe.mirror import engines_turn, release, users_turn
 from batchbrew.solver.pycaffe.structure import Structure
 from batchbrew.solver.stepper.construction import log_net, log_upgrade
 from batchbrew.solver.stepper.lines import log_ignored
@@ -62,7 +64,7 @@ class Net(Structure):
                 check_file(path)
         file = read_net_file(network_file)
         log_upgrade(file.notes)
-        self._net = file.build(phase, level=level, stages=stages or (), seed=state.next_seed())
+        self._wrap(file.build(phase, level=level, stages=stages or (), seed=state.next_seed()))
         log_net(self._net)
         if weights:
             self.copy_from(weights)
@@ -71,8 +73,13 @@ class Net(Structure):
     def of(cls, net: EngineNet, trained: bool = False) -> Net:
         """Return the net around one of the engine; ``trained``: a solver updates its parameters."""
         made = cls.__new__(cls)
-        made._net, made._trained = net, trained
+        made._wrap(net)
+        made._trained = trained
         return made
+
+    def _wrap(self, net: EngineNet) -> None:
+        self._net = net
+        finalize(self, release).atexit = False
 
     # --- passes -----------------------------------------------------------------------------------------------------
 
@@ -86,9 +93,10 @@ class Net(Structure):
         """
         first = 0 if start is None else self._number(start)
         last = len(self._layer_names) - 1 if end is None else self._number(end)
-        if kwargs:
-            batches.write(kwargs, self.inputs, lambda name: self.blobs[name].data, "Input blob")
-        self._forward(first, last)
+        with engines_turn():
+            if kwargs:
+                batches.write(kwargs, self.inputs, lambda name: self._net.whole.blob(name).data, "Input blob")
+            self._forward(first, last)
         wanted = self.outputs if end is None else self.top_names[end]
         return {name: self.blobs[name].data for name in [*wanted, *(blobs or ())]}
 
@@ -101,9 +109,10 @@ class Net(Structure):
         """
         first = len(self._layer_names) - 1 if start is None else self._number(start)
         last = 0 if end is None else self._number(end)
-        if kwargs:
-            batches.write(kwargs, self.outputs, lambda name: self.blobs[name].diff, "Top diff")
-        self._backward(first, last)
+        with engines_turn():
+            if kwargs:
+                batches.write(kwargs, self.outputs, lambda name: self._net.whole.blob(name).diff, "Top diff")
+            self._backward(first, last)
         wanted = self.inputs if end is None else self.bottom_names[end]
         return {name: self.blobs[name].diff for name in [*wanted, *(diffs or ())]}
 
@@ -115,18 +124,19 @@ class Net(Structure):
     def _forward(self, start: int, end: int) -> float:
         """Run layers by number, inclusive; return their loss."""
         last = len(self._layer_names) - 1
-        if start > 0:
-            self._chains.before_forward(start)
-        self._net.whole.forward(start, end)
-        if end < last:
-            self._chains.after_forward(end)
-        return self._net.whole.loss(start, end)
+        with engines_turn():
+            if start > 0:
+                self._chains.before_forward(start)
+            self._net.whole.forward(start, end)
+            if end < last:
+                self._chains.after_forward(end)
+            return self._net.whole.loss(start, end)
 
     def _backward(self, start: int, end: int) -> None:
         """Run layers backward by number, inclusive, downwards."""
-        if start < len(self._layer_names) - 1:
-            self._chains.before_backward(start)
-        with gradients.shown(self._net.flat.parameters):
+        with engines_turn():
+            if start < len(self._layer_names) - 1:
+                self._chains.before_backward(start)
             self._net.whole.backward(start, end)
 
     @cached_property
@@ -159,22 +169,23 @@ class Net(Structure):
 
     def reshape(self) -> None:
         """Let all shapes follow those of the inputs."""
-        self._net.whole.reshape()
+        with engines_turn():
+            self._net.whole.reshape()
 
     def clear_param_diffs(self) -> None:
         """Set the gradients of all parameters to 0."""
-        self._net.zero_sums()
-        gradients.pull(self._net.flat.parameters)
+        with engines_turn():
+            self._net.zero_sums()
 
     # --- hooks ------------------------------------------------------------------------------------------------------
 
     def before_forward(self, hook: Hook) -> None:
         """Call ``hook(number)`` before each layer runs forward."""
-        self._net.whole.hooks.add("before_forward", hook)
+        self._net.whole.hooks.add("before_forward", self._seeing(hook))
 
     def after_forward(self, hook: Hook) -> None:
         """Call ``hook(number)`` after each layer has run forward."""
-        self._net.whole.hooks.add("after_forward", hook)
+        self._net.whole.hooks.add("after_forward", self._seeing(hook))
 
     def before_backward(self, hook: Hook) -> None:
         """Call ``hook(number)`` before each layer runs backward."""
@@ -185,10 +196,8 @@ class Net(Structure):
         self._net.whole.hooks.add("after_backward", self._seeing(hook))
 
     def _seeing(self, hook: Hook) -> Hook:
-        """Return a hook to which gradients are shown as they are, and which may write them."""
-
         def call(layer: int) -> None:
-            with gradients.written(self._net.flat.parameters):
+            with users_turn():
                 hook(layer)
 
         return call
@@ -198,8 +207,8 @@ class Net(Structure):
     def copy_from(self, weights: str | Path) -> None:
         """Set the parameters of equally named layers from a model file, binary or HDF5."""
         check_file(weights)
-        log_ignored(files.load_weights(self._net, weights, strict=False))
-        gradients.pull(self._net.flat.parameters)
+        with engines_turn():
+            log_ignored(files.load_weights(self._net, weights, strict=False))
 
     def load_hdf5(self, filename: str | Path) -> None:
         """Set the parameters of equally named layers from an HDF5 model."""
@@ -207,11 +216,13 @@ class Net(Structure):
 
     def save(self, filename: str | Path) -> None:
         """Write the net with its parameters as a binary model."""
-        files.save_caffemodel(self._net, filename, hdf5=False)
+        with engines_turn():
+            files.save_caffemodel(self._net, filename, hdf5=False)
 
     def save_hdf5(self, filename: str | Path) -> None:
         """Write the parameters as an HDF5 model."""
-        files.save_caffemodel(self._net, filename, hdf5=True)
+        with engines_turn():
+            files.save_caffemodel(self._net, filename, hdf5=True)
 
     def share_with(self, other: Net) -> None:
         """Use the parameters, not the gradients, of the equally named layers of ``other`` from now on.
@@ -238,10 +249,11 @@ class Net(Structure):
                     pairs.append((mine, theirs))
         if pairs and self._trained:
             raise UserError("the net of a solver keeps its parameters: let the other net share them with share_with")
-        for mine, theirs in pairs:
-            mine.bind(theirs.values, mine.grads)
-        if pairs:
-            self._net.renew()
+        with engines_turn():
+            for mine, theirs in pairs:
+                mine.bind(theirs.values, mine.grads)
+            if pairs:
+                self._net.renew()
 
     def set_input_arrays(self, data: Array, labels: Array) -> None:
         """Let the MemoryData layer, which must be the first, read its batches from arrays, without copying them.

@@ -7,10 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from batchbrew.errors import UserError
 from batchbrew.protos import messages as pb
 from batchbrew.solver.load import read_solver
-from batchbrew.solver.pycaffe import gradients, state
+from batchbrew.solver.pycaffe import state
+from batchbrew.solver.pycaffe.mirror import engines_turn, users_turn
 from batchbrew.solver.pycaffe.net import Net, check_file
+from batchbrew.solver.pycaffe.tools import NCCL
 from batchbrew.solver.stepper import Stepper
 from batchbrew.solver.stepper.construction import log_upgrade
 from batchbrew.solver.upgrade import Note
@@ -32,7 +35,6 @@ class Solver:
         if self.kind:
             param.type = self.kind
         self._stepper = Stepper(param, solver_file, state.next_seed())
-        self._parameters = self._stepper.net.flat.parameters
 
     @cached_property
     def net(self) -> Net:
@@ -61,40 +63,47 @@ class Solver:
 
     def solve(self, resume_file: str | Path | None = None) -> None:
         """Train up to max_iter, from the start or from a .solverstate, testing and saving as the prototxt says."""
-        with gradients.shown(self._parameters):
+        with engines_turn():
             self._stepper.solve(resume_file)
 
     def step(self, n: int) -> None:
         """Do ``n`` iterations, testing and saving as the prototxt says."""
-        with gradients.shown(self._parameters):
+        with engines_turn():
             self._stepper.step(n)
 
     def apply_update(self) -> None:
         """Update the parameters from the gradients as they are; ``iter`` grows by one."""
-        with gradients.shown(self._parameters):
+        with engines_turn():
             self._stepper.apply_update()
 
     def snapshot(self) -> None:
         """Write model and solver state under snapshot_prefix."""
-        with gradients.shown(self._parameters):
+        with engines_turn():
             self._stepper.snapshot()
 
     def restore(self, filename: str | Path) -> None:
         """Take up iteration, history and parameters of a .solverstate or .solverstate.h5."""
-        with gradients.shown(self._parameters):
+        with engines_turn():
             self._stepper.restore(filename)
 
     def share_weights(self, net: Net) -> None:
         """Let ``net`` use the parameters of the training net."""
         net.share_with(self.net)
 
-    def add_callback(self, on_start: Callable[[], Any], on_gradients_ready: Callable[[], Any]) -> None:
-        """Have these called in each iteration: before its first pass, and before its update."""
+    def add_callback(
+        self, on_start: Callable[[], Any] | NCCL, on_gradients_ready: Callable[[], Any] | None = None
+    ) -> None:
+        """Have these called in each iteration: before its first pass, and before its update. NCCL stands for two."""
+        if isinstance(on_start, NCCL):
+            nccl = on_start
+            on_start, on_gradients_ready = nccl.on_start, nccl.on_gradients_ready
+        if on_gradients_ready is None:
+            raise UserError("add_callback needs two functions: on_start and on_gradients_ready")
         self._stepper.add_callback(self._seeing(on_start), self._seeing(on_gradients_ready))
 
     def _seeing(self, function: Callable[[], Any]) -> Callable[[], None]:
         def call() -> None:
-            with gradients.written(self._parameters):
+            with users_turn():
                 function()
 
         return call

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any
 
 from batchbrew.errors import UserError
 from batchbrew.glog import seconds
+from batchbrew.solver.pycaffe.state import solver_count
 
 
 class Timer:
@@ -34,16 +35,31 @@ def has_nccl() -> bool:
 
 
 class NCCL:
-    """Stands for the connection between GPUs, which there is none of."""
+    """Stands for the connection of a solver with those on other GPUs: with none of them, so that it does nothing.
 
-    def __init__(self, solver: Any = None, uid: bytes = b"") -> None:
-        _refuse()
+    A script for several GPUs thus runs with one; where it has told ``set_solver_count`` of more, UserError is raised.
+    """
+
+    def __init__(self, solver: Any, uid: bytes = b"") -> None:
+        if solver_count() > 1:
+            raise UserError(
+                f"NCCL would connect {solver_count()} solvers on GPUs, which are not used here: give the script one "
+                "device, or train on several nodes with 'batchbrew train'"
+            )
 
     @staticmethod
     def new_uid() -> bytes:
-        """Raise UserError: there are no GPUs to connect."""
-        _refuse()
+        """Return the name of the connection."""
+        return b"batchbrew"
 
+    def bcast(self) -> None:
+        """Do nothing: nobody else needs the parameters."""
 
-def _refuse() -> NoReturn:
-    raise UserError("NCCL connects GPUs, which are not used here: train on many nodes with 'batchbrew train'")
+    def on_start(self) -> None:
+        """Do nothing: a callback of Solver.add_callback."""
+
+    def on_gradients_ready(self) -> None:
+        """Do nothing: there are no other gradients to add. A callback of Solver.add_callback."""
+
+    def __call__(self, layer: int) -> None:
+        """Do nothing: a callback of Net.after_backward."""

@@ -75,7 +75,7 @@ def test_a_script_runs_unchanged(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "helper.py").write_text("import caffe\nVERSION = caffe.__version__")
     (folder / "script.py").write_text("import sys, caffe, helper\nprint(__name__, helper.VERSION, sys.argv[1:])")
-    (folder / "bad.py").write_text("import caffe\ncaffe.NCCL.new_uid()")
+    (folder / "bad.py").write_text("import caffe\ncaffe.set_solver_count(2)\ncaffe.NCCL(None)")
 
     def module(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "batchbrew.pycaffe", *arguments]
@@ -85,4 +85,4 @@ def test_a_script_runs_unchanged(tmp_path: Path) -> None:
     end = " - write: python -m batchbrew.pycaffe script.py [arguments]\n"
     assert module().stderr == f"batchbrew: error: no script is given{end}"
     assert module("none.py").stderr == f"batchbrew: error: no such file 'none.py'{end}"
-    assert module("scripts/bad.py").stderr.startswith("batchbrew: error: NCCL connects GPUs")
+    assert module("scripts/bad.py").stderr.startswith("batchbrew: error: NCCL would connect 2 solvers")

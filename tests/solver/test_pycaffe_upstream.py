@@ -49,7 +49,7 @@ def test_caffes_own_tests_pass(name: str, tmp_path: Path) -> None:
     pytest.importorskip("six", reason="Caffe's tests need six")
     if name == "test_draw" and shutil.which("dot") is None:
         pytest.skip("test_draw needs the program dot of Graphviz")
-    done = run(Path(ROOT) / "python" / "caffe" / "test", name, tmp_path)
+    done = run(Path(ROOT).resolve() / "python" / "caffe" / "test", name, tmp_path)
     assert done.returncode == 0, done.stderr[-4000:]
 
 
