@@ -70,4 +70,4 @@ def test_large_case_agrees_with_caffe(name, kernels):
 
 
 def test_the_recordings_hold_what_they_should():
-    assert len(recorded_names()) == 50
+    assert len(recorded_names()) == 92

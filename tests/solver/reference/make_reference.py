@@ -1,6 +1,6 @@
 """Copy the recordings of Caffe that the engine's tests use: ``python make_reference.py FOLDER [layers|solvers]``.
 
-All solvers; of the layers only cases whose types the engine has, without the large ones.
+All solvers, and all layers but the large cases.
 """
 
 from __future__ import annotations
@@ -10,17 +10,8 @@ from pathlib import Path
 
 import h5py
 
-import batchbrew.solver.layers  # noqa: F401 - registers the layer types
-from batchbrew.protos import messages as pb
-from batchbrew.protos import text
-from batchbrew.solver.layer import LAYERS
-
 HERE = Path(__file__).parent
 LARGE = ("net_cifar10_quick", "net_cifar10_full", "net_lenet", "conv_rgb32")
-
-
-def in_scope(prototxt: str) -> bool:
-    return all(layer.type in LAYERS for layer in text.parse(prototxt, pb.NetParameter).layer)
 
 
 def copy(source: h5py.Group, target: h5py.Group) -> None:
@@ -36,7 +27,7 @@ def copy(source: h5py.Group, target: h5py.Group) -> None:
 
 def layers(source: h5py.File, target: h5py.File) -> None:
     for name, case in source.items():
-        if name not in LARGE and in_scope(case.attrs["prototxt"]):
+        if name not in LARGE:
             copy(case, target.create_group(name))
 
 
