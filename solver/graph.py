@@ -130,7 +130,7 @@ def backward_needs(nodes: Sequence[Node], force: bool) -> tuple[list[bool], list
     for i in reversed(range(len(nodes))):
         node = nodes[i]
         to_loss = node.loss or any(blob in leads for blob in node.tops)
-        skipped = bool(node.tops) and not node.loss and all(blob in blocked for blob in node.tops)
+        skipped = all(blob in blocked for blob in node.tops)
         if not to_loss or skipped:
             runs[i] = False
         if to_loss:

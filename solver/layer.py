@@ -126,6 +126,11 @@ class Layer(ABC):
         """Whether axis 0 is that of the samples and their results do not depend on each other."""
         return True
 
+    @property
+    def reshapes(self) -> bool:
+        """Whether its top is but its bottom in another shape: in Caffe one memory, which layers in place change."""
+        return False
+
     def error(self, text: str) -> UserError:
         """Return the exception for a mistake in this layer."""
         return UserError(f"{self.where}layer '{self.name}' ({self.type}): {text}")

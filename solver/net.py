@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from batchbrew.protos import messages as pb
 from batchbrew.solver import wiring
-from batchbrew.solver.blob import Array, Blob
+from batchbrew.solver.blob import Array, Blob, aligned_zeros
 from batchbrew.solver.compiled import Compiled, Sizes, activation_bytes, compile_net, prepare_program
 from batchbrew.solver.data.keys import sample_keys
 from batchbrew.solver.data.part import Samples
@@ -20,6 +20,7 @@ from batchbrew.solver.layers.losses import Loss
 from batchbrew.solver.layers.samples import SampleLayer
 from batchbrew.solver.parameter import Flat, Parameter
 from batchbrew.solver.shares import obstacles
+from batchbrew.solver.sharing import adopt, share_parameters
 from batchbrew.solver.summary import LayerRow, layer_rows
 from batchbrew.solver.upgrade import upgraded
 from batchbrew.solver.whole import WholeBatch
@@ -120,9 +121,9 @@ class Net:
         self._loss_weights = [weight for _, weight in weighted]
 
     def _place_parameters(self, share: Net | None) -> None:
-        owners = wiring.share_parameters(self.layers)
+        owners = share_parameters(self.layers)
         if share is not None:
-            owners = [p for p in wiring.adopt(self.layers, share.layers) if p.owner is None]
+            owners = [p for p in adopt(self.layers, share.layers) if p.owner is None]
         if share is not None and not owners:
             self.flat: Flat = share.flat
         else:
@@ -131,6 +132,8 @@ class Net:
             for parameter in layer.parameters:
                 if parameter.owner is not None:
                     parameter.bind(parameter.owner.values, parameter.owner.grads)
+                if parameter.turned is not None:
+                    parameter.turned.bind(*(aligned_zeros(parameter.count, a) for a in (self.dtype, np.float64)))
         wiring.fill_parameters(
             [layer for layer in self.layers if any(p in owners for p in layer.parameters)], self.seed
         )

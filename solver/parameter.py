@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -39,6 +39,7 @@ class Parameter:
     start: int = -1
     owner: Parameter | None = None  # whose memory this one uses, where shared
     initial: Array | None = None  # its first values, flat, where no filler makes them
+    turned: Parameter | None = None  # what its layer works with, where those it is shared with need another order
 
     data: Array = None  # type: ignore[assignment]  # set by Flat.bind
     grad: Array = None  # type: ignore[assignment]
@@ -59,6 +60,12 @@ class Parameter:
         """Return flat memory as an array of the parameter's shape, a view."""
         stored = tuple(self.shape[axis] for axis in self.order)
         return flat.reshape(stored).transpose(tuple(int(axis) for axis in np.argsort(self.order)) if self.order else ())
+
+    def lie(self, order: tuple[int, ...]) -> None:
+        """Lie in another order from now on, and let the layer work with a copy (``turned``) in the one it needs."""
+        if order != self.order:
+            self.turned = self.turned or replace(self, owner=None)
+            self.order = order
 
     def bind(self, values: Array, grads: Array) -> None:
         """Become views of these flat pieces."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
-import numpy as np
 from numpy.typing import DTypeLike
 
 from batchbrew.protos import messages as pb
@@ -15,7 +14,6 @@ from batchbrew.solver.blob import Shape, Storage
 from batchbrew.solver.fillers import fill
 from batchbrew.solver.graph import Node, backward_needs, included, insert_splits
 from batchbrew.solver.layer import LAYERS, Layer
-from batchbrew.solver.parameter import Parameter
 
 MAX_AXES = 32  # as Caffe's blobs
 MAX_COUNT = (1 << 31) - 1
@@ -31,6 +29,8 @@ class Tensor:
     diff: Storage
     number: int
     keeps: bool = False  # whoever wrote the data reads it again when going backward
+    origin: Tensor | None = None  # the same memory in Caffe, in the shape it had before Flatten or the like
+    changed: bool = False  # a layer in place changes this memory in Caffe, behind Flatten or the like
 
 
 @dataclass
@@ -144,10 +144,21 @@ def _tops(
             data, diff = bottoms[i].data, bottoms[i].diff
         elif layer.type == "Split":
             data, keeps = bottoms[0].data, True  # other readers see the same memory
-        tops.append(Tensor(name, data, diff, len(net.shapes), keeps))
+        origin = bottoms[i].origin if here else bottoms[0] if layer.reshapes else None
+        if here:
+            _note_change(origin)
+        elif origin is not None:
+            keeps = keeps or origin.keeps
+        tops.append(Tensor(name, data, diff, len(net.shapes), keeps, origin))
         net.numbered.append(tops[-1])
         net.shapes.append(shape)
     return tops
+
+
+def _note_change(tensor: Tensor | None) -> None:
+    while tensor is not None:
+        tensor.changed = True
+        tensor = tensor.origin
 
 
 def _weigh(net: Wiring, layer: Layer, tops: Sequence[Tensor]) -> None:
@@ -175,64 +186,6 @@ def _node(net: Wiring, i: int) -> Node:
     )
 
 
-def share_parameters(layers: Sequence[Layer]) -> list[Parameter]:
-    """Join parameters of one name and return the owners in order. Raises UserError where they do not fit."""
-    owners: list[Parameter] = []
-    named: dict[str, tuple[Layer, Parameter]] = {}
-    given: dict[tuple[str, str], float] = {}  # (name, lr_mult or decay_mult), where some layer states it
-    for layer in layers:
-        if len(layer.param.param) > len(layer.parameters):
-            raise layer.error(f"has {len(layer.param.param)} param entries for {len(layer.parameters)} parameters")
-        for parameter in layer.parameters:
-            if not parameter.name or parameter.name not in named:
-                owners.append(parameter)
-                if parameter.name:
-                    named[parameter.name] = (layer, parameter)
-                    _join_multipliers(layer, parameter, layer, parameter, given)
-                continue
-            owner_layer, owner = named[parameter.name]
-            permissive = layer.param.param[parameter.index].share_mode == pb.ParamSpec.PERMISSIVE
-            if parameter.shape != owner.shape and not (permissive and parameter.count == owner.count):
-                raise layer.error(
-                    f"shares '{parameter.name}' {owner.shape} with layer '{owner_layer.name}', but its own "
-                    f"shape is {parameter.shape}"
-                )
-            if (parameter.shape, parameter.order) != (owner.shape, owner.order):
-                _check_order(layer, parameter, owner)
-            _join_multipliers(layer, parameter, owner_layer, owner, given)
-            parameter.owner = owner
-    return owners
-
-
-def _join_multipliers(
-    layer: Layer, parameter: Parameter, owner_layer: Layer, owner: Parameter, given: dict[tuple[str, str], float]
-) -> None:
-    """Give owner and sharer the multipliers that any of the layers states; those stated must be equal."""
-    spec = layer.param.param[parameter.index]
-    for field_name in ("lr_mult", "decay_mult"):
-        key = (parameter.name, field_name)
-        if spec.HasField(field_name):
-            if given.setdefault(key, getattr(spec, field_name)) != getattr(spec, field_name):
-                raise layer.error(
-                    f"shares '{parameter.name}' with layer '{owner_layer.name}', but their {field_name} differ"
-                )
-            setattr(owner, field_name, given[key])
-        setattr(parameter, field_name, getattr(owner, field_name))
-
-
-def _check_order(layer: Layer, parameter: Parameter, owner: Parameter) -> None:
-    """Refuse to share memory where the same place would hold another element of the parameter in C order."""
-    places = [np.arange(p.count).reshape([p.shape[axis] for axis in p.order]) for p in (parameter, owner)]
-    mine, theirs = (
-        a.transpose(np.argsort(p.order)) if p.order else a for a, p in zip(places, (parameter, owner), strict=True)
-    )
-    if not np.array_equal(mine.ravel(), theirs.ravel()):
-        raise layer.error(
-            f"cannot share parameter {parameter.index} {parameter.shape} with {owner.label} {owner.shape}: their "
-            f"values lie in another order; share between layers of one type and shape"
-        )
-
-
 def fill_parameters(layers: Sequence[Layer], seed: int) -> None:
     """Give every owned parameter its initial values, keyed by seed, layer name and index."""
     for layer in layers:
@@ -242,30 +195,6 @@ def fill_parameters(layers: Sequence[Layer], seed: int) -> None:
                 parameter.values[...] = parameter.initial
             elif parameter.owner is None:
                 fill(parameter.data, parameter.filler, (seed % (1 << 64), key, parameter.index), layer.error)
-
-
-def adopt(layers: Sequence[Layer], other: Sequence[Layer]) -> list[Parameter]:
-    """Use the parameters of the equally named layers of another net; return those that found none."""
-    theirs: dict[str, Layer] = {}
-    for layer in other:
-        theirs.setdefault(layer.name, layer)
-    alone = []
-    for layer in layers:
-        source = theirs.get(layer.name)
-        for parameter in layer.parameters:
-            match = source.parameters[parameter.index] if source and parameter.index < len(source.parameters) else None
-            if match is None:
-                alone.append(parameter)
-            elif match.shape != parameter.shape:
-                raise layer.error(
-                    f"parameter {parameter.index} has shape {parameter.shape} here and {match.shape} in "
-                    f"the net it shares with"
-                )
-            else:
-                parameter.owner = match.owner or match
-                if parameter.order != parameter.owner.order:
-                    _check_order(layer, parameter, parameter.owner)
-    return alone
 
 
 def positions_of(param: pb.NetParameter, source: str, positions: Sequence[tuple[int, int]]) -> list[str]:

@@ -32,7 +32,7 @@ class BatchNorm(Layer):
             raise self.error("its statistics are not learnt: write lr_mult: 0 in its param entries")
         zero = pb.FillerParameter()
         for count in (bottoms[0][1], bottoms[0][1], 1):
-            self.add_parameter((count,), zero, lr_mult=0.0, decay_mult=0.0, local=True)
+            self.add_parameter((count,), zero, lr_mult=0.0, local=True)
 
     @property
     def whole_batch(self) -> bool:

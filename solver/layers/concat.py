@@ -16,6 +16,11 @@ class Concat(Layer):
     bottoms = (1, None)
 
     @property
+    def reshapes(self) -> bool:
+        """Whether there is nothing to join."""
+        return len(self.param.bottom) == 1
+
+    @property
     def cuttable(self) -> bool:
         """False where samples are joined to samples."""
         return self.along != 0

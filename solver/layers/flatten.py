@@ -20,6 +20,11 @@ class Flatten(Layer):
             raise self.error("cannot work in place; give the top another name")
 
     @property
+    def reshapes(self) -> bool:
+        """True: nothing else."""
+        return True
+
+    @property
     def cuttable(self) -> bool:
         """False where the samples' axis is merged with others."""
         return self.first > 0 or self.last == 0

@@ -27,6 +27,11 @@ class Reshape(Layer):
             raise self.error(f"dims are sizes, 0 (copy) and at most one -1 (infer), found {dims}")
 
     @property
+    def reshapes(self) -> bool:
+        """True: nothing else."""
+        return True
+
+    @property
     def cuttable(self) -> bool:
         """Whether axis 0 stays that of the samples for any number of them."""
         if not all(self.shapes):

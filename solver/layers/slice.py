@@ -17,6 +17,11 @@ class Slice(Layer):
     tops = (1, None)
 
     @property
+    def reshapes(self) -> bool:
+        """Whether there is nothing to cut."""
+        return len(self.param.top) == 1
+
+    @property
     def cuttable(self) -> bool:
         """False where the batch itself is cut."""
         return self.along != 0
