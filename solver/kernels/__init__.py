@@ -48,7 +48,10 @@ class ReferenceProgram:
         """Run operations start to stop (all of them by default)."""
         with np.errstate(all="ignore"):
             for function, arguments in self._calls[start : len(self._calls) if stop < 0 else stop]:
-                function(*arguments)
+                try:
+                    function(*arguments)
+                except MemoryError as error:
+                    raise UserError(f"out of memory in {getattr(function, '__name__', 'a layer')}: {error}") from None
 
 
 class MixedProgram:

@@ -13,6 +13,7 @@ from batchbrew.errors import UserError
 from batchbrew.protos import messages as pb
 from batchbrew.solver import memory
 from batchbrew.solver.blob import aligned_zeros
+from batchbrew.solver.kernels import compile_program
 
 MIB = 1 << 20
 
@@ -107,3 +108,25 @@ def test_the_command_line_survives_what_nothing_foresaw(monkeypatch, capfd):
         monkeypatch.setattr("batchbrew.cli.check.check_file", fail)
         assert run(["check", "x"]) == 2
         assert capfd.readouterr() == ("", f"batchbrew: error: {said}\n")
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "rest", "what"),
+    [
+        ((1, 1, 4, 4), "Im2col", "", "Im2col"),
+        ((1, 1, 4, 4, 4), "Convolution", "num_output: 1", "a convolution"),
+    ],
+)
+def test_padding_of_a_reference_kernel(shape, kind, rest, what):
+    """What a NumPy kernel needs for itself shows only when it runs."""
+    rest = f"convolution_param {{ kernel_size: 1 pad: 1000000000 stride: 2000000000 {rest} }}"
+    with pytest.raises(UserError, match=rf"^the padded input of {what} would take [\d,.]+ GiB of memory, there are "):
+        net_of(inputs(x=shape) + layer("one", kind, "x", "y", rest)).forward()
+
+
+def test_a_reference_kernel_that_finds_no_memory():
+    def greedy():
+        raise MemoryError("no room for 5 TiB")
+
+    with pytest.raises(UserError, match=r"^out of memory in greedy: no room for 5 TiB$"):
+        compile_program([(greedy, ())], "reference").run()

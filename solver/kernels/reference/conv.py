@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from batchbrew.solver.kernels.reference.table import Array, kernel
+from batchbrew.solver.memory import require
 
 Index = tuple[Any, ...]
 
@@ -34,7 +36,9 @@ class _Plan:
     def padded(self, wide: Array) -> tuple[Array, Array]:
         """Return zeros of the padded size of the wide side, and the part of them where it belongs."""
         sizes, pads = wide.shape[2:], self._each(1)
-        zeros = np.zeros((*wide.shape[:2], *(s + 2 * p for s, p in zip(sizes, pads, strict=True))), wide.dtype)
+        shape = (*wide.shape[:2], *(s + 2 * p for s, p in zip(sizes, pads, strict=True)))
+        require(prod(shape) * wide.dtype.itemsize, "the padded input of a convolution")
+        zeros = np.zeros(shape, wide.dtype)
         inside: Index = (..., *(slice(p, p + s) for s, p in zip(sizes, pads, strict=True)))
         return zeros, zeros[inside]
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from batchbrew.solver.kernels.reference.table import Array, kernel
+from batchbrew.solver.memory import require
 
 Index = tuple[Any, ...]
 
@@ -32,7 +33,9 @@ def _padded(x: Array, axis: int, geometry: tuple[int, ...]) -> tuple[Array, Arra
     count = x.ndim - axis - 1
     pads, spatial = geometry[2 * count : 3 * count], x.shape[axis + 1 :]
     lead = (prod(x.shape[:axis]), x.shape[axis])
-    wide = np.zeros((*lead, *(size + 2 * pad for size, pad in zip(spatial, pads, strict=True))), x.dtype)
+    shape = (*lead, *(size + 2 * pad for size, pad in zip(spatial, pads, strict=True)))
+    require(prod(shape) * x.dtype.itemsize, "the padded input of Im2col")
+    wide = np.zeros(shape, x.dtype)
     inside: Index = (..., *(slice(pad, pad + size) for size, pad in zip(spatial, pads, strict=True)))
     return wide, wide[inside]
 
