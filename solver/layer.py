@@ -146,8 +146,10 @@ class Layer(ABC):
         self.parameters.append(Parameter(self.name, index, shape, order or tuple(range(len(shape))), filler, **fields))
 
     def learns(self, index: int) -> bool:
-        """Whether parameter ``index`` wants a gradient."""
-        return self.forced or self.parameters[index].lr_mult != 0
+        """Whether parameter ``index`` wants a gradient: by the layer's own lr_mult, also where it is shared."""
+        specs = self.param.param
+        own = specs[index].lr_mult if index < len(specs) else self.parameters[index].lr_mult
+        return bool(self.forced or own != 0)
 
     def axis(self, axis: int, shape: Sequence[int]) -> int:
         """Return a possibly negative axis as 0 <= axis < len(shape)."""

@@ -132,6 +132,25 @@ def test_what_another_net_holds_in_another_order_cannot_be_shared_in_another_sha
         net_of(both, share=net_of(first))
 
 
+@pytest.mark.parametrize(("first", "second"), [("lr_mult: 0", ""), ("", "lr_mult: 0")])
+def test_layers_that_share_go_by_their_own_lr_mult_for_gradients_and_by_the_stated_one_for_updates(first, second, rng):
+    def shared(mult):
+        return f'param {{ name: "w" {mult} }}'
+
+    body = ip("a", "x h", 4, param=shared(first)) + ip("b", "h y", 4, param=shared(second))
+    net = net_of(inputs(x=(3, 4), t=(3, 4)) + body + layer("l", "EuclideanLoss", "y t", "loss"))
+    w = rng.normal(size=(4, 4))
+    net.params["a"][0].data[...] = w
+    drawn(net, rng)
+    net.forward()
+    net.backward()
+    x, t = (np.array(net.blobs[name].data, np.float64) for name in "xt")
+    dy = (x @ w.T @ w.T - t) / 3
+    assert_close(net.params["a"][0].grad, dy.T @ (x @ w.T) if first else (dy @ w).T @ x, what="gradient")
+    make_solver(solver_of('base_lr: 0.5 lr_policy: "fixed"'), net).apply_passes(0.5, 1)
+    assert_close(net.params["a"][0].data, w, what="values")
+
+
 # --- blobs that are one memory in Caffe -------------------------------------------------------------------------------
 
 CONV = layer("c", "Convolution", "x", "h", "convolution_param { num_output: 3 kernel_size: 2 }")
