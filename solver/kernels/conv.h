@@ -107,7 +107,9 @@ static void conv_backward_data(const brew_op *op) {
 static void correlate_weight_gemm(const correlation *c) {
     const int row_taps = joined(c);
     const int64_t m = row_taps ? c->kw * c->cin : c->cin;
-    const int turned = c->cout <= FEW && m >= VL; /* with few outputs, inputs are the columns of the product */
+    /* with few outputs, or where that fills vectors better, inputs are the columns of the product */
+    const int64_t upright = (c->cout + VL - 1) / VL * m, across = (m + VL - 1) / VL * c->cout;
+    const int turned = (c->cout <= FEW && m >= VL) || (c->n > 1 && 10 * across < 9 * upright);
     /* so many pictures stay in the caches while the gradient, which is read and written for each, is gone through */
     const int64_t picture = c->oh * c->ow * (c->sh * c->sw * c->group * c->cin + c->group * c->cout);
     const int64_t block = BREW_MAX(1, BREW_MIN(c->n, (1 << 18) / BREW_MAX(picture, 1)));

@@ -3,6 +3,24 @@
  * register block of up to MR rows by 2 vectors of VL columns. Columns past n are computed from whatever lies behind B
  * (every buffer ends in slack) and never stored. */
 typedef float vf __attribute__((vector_size(4 * VL), aligned(4), may_alias));
+typedef float hf __attribute__((vector_size(2 * VL), aligned(4), may_alias)); /* as doubles, a whole vector */
+typedef double vd __attribute__((vector_size(4 * VL), aligned(8), may_alias));
+#if VL == 16
+#define LOW_HALF 0, 1, 2, 3, 4, 5, 6, 7
+#define HIGH_HALF 8, 9, 10, 11, 12, 13, 14, 15
+#elif VL == 8
+#define LOW_HALF 0, 1, 2, 3
+#define HIGH_HALF 4, 5, 6, 7
+#else
+#define LOW_HALF 0, 1
+#define HIGH_HALF 2, 3
+#endif
+
+/* to[0 .. VL) += x, in doubles. */
+AI void add_vector(double *to, vf x) {
+    *(vd *)to += __builtin_convertvector((hf)__builtin_shufflevector(x, x, LOW_HALF), vd);
+    *(vd *)(to + VL / 2) += __builtin_convertvector((hf)__builtin_shufflevector(x, x, HIGH_HALF), vd);
+}
 
 enum { GEMM_SET, GEMM_ADD, GEMM_BIAS };
 
@@ -63,22 +81,27 @@ AI void micro(const int mr, const int nv, const int part, int64_t cols, const ge
             c0[m] = part ? load_part(bias, last) : *(const vf *)bias;
         }
     }
-    const int64_t am = g->am, ak = g->ak, ldb = g->ldb, k_end = g->k;
-    for (int64_t s = 0; s < g->ns; s++)
-        for (int64_t t = 0; t < g->nt; t++) {
-            const float *a = a0 + s * g->as + t * g->at, *b = b0 + s * g->bs + t * g->bt;
-            for (int64_t k = 0; k < k_end; k++, a += ak, b += ldb) {
-                const vf w0 = *(const vf *)b;
-                vf w1 = w0;
-                if (nv == 2) w1 = *(const vf *)(b + VL);
+    /* The two inner sums are one loop, whose end is so rarely met that the processor need not guess it. */
+    const int64_t am = g->am, ak = g->ak, ldb = g->ldb, skip_a = g->as - g->k * ak, skip_b = g->bs - g->k * ldb;
+    for (int64_t t = 0; t < g->nt; t++) {
+        const float *a = a0 + t * g->at, *b = b0 + t * g->bt;
+        int64_t left = g->k;
+        for (int64_t step = g->ns * g->k; step > 0; step--) {
+            const vf w0 = *(const vf *)b;
+            vf w1 = w0;
+            if (nv == 2) w1 = *(const vf *)(b + VL);
 #pragma GCC unroll 16
-                for (int m = 0; m < mr; m++) {
-                    const float x = a[m * am];
-                    c0[m] += x * w0;
-                    if (nv == 2) c1[m] += x * w1;
-                }
+            for (int m = 0; m < mr; m++) {
+                const float x = a[m * am];
+                c0[m] += x * w0;
+                if (nv == 2) c1[m] += x * w1;
             }
+            const int64_t over = --left == 0;
+            a += ak + (over ? skip_a : 0);
+            b += ldb + (over ? skip_b : 0);
+            left = over ? g->k : left;
         }
+    }
 #pragma GCC unroll 16
     for (int m = 0; m < mr; m++) {
         if (g->mode == GEMM_ADD) {
@@ -86,6 +109,11 @@ AI void micro(const int mr, const int nv, const int part, int64_t cols, const ge
              * whatever has been added before it, and the total hardly depends on how a batch is cut. */
             float row[2 * VL];
             double *to = g->sum + at + m * g->ldc;
+            if (!part && g->ldn == 1) {
+                add_vector(to, c0[m]);
+                if (nv == 2) add_vector(to + VL, c1[m]);
+                continue;
+            }
             *(vf *)row = c0[m];
             *(vf *)(row + VL) = nv == 2 ? c1[m] : c0[m];
             if (g->ldn == 1) for (int64_t n = 0; n < cols; n++) to[n] += row[n];
@@ -127,8 +155,6 @@ static const micro_fn MICRO_TABLE[MR + 1][4] = {
 /* sum[m][n] += sum_i a[i*ai + m*am] * b[i*bi + n] in doubles, in which the product of two floats is exact: a sum over
  * samples so hardly depends on how a batch is cut. */
 enum { OUTER_ROWS = VL == 16 ? 4 : 2 };
-typedef float hf __attribute__((vector_size(2 * VL), aligned(4), may_alias)); /* as doubles, a whole vector */
-typedef double vd __attribute__((vector_size(4 * VL), aligned(8), may_alias));
 
 AI void outer_rows(const int rows, int64_t times, int64_t cols, const float *a, int64_t ai, int64_t am, const float *b,
                    int64_t bi, double *sum, int64_t ldm, int64_t ldn) {
@@ -167,36 +193,44 @@ static void outer_products(int64_t times, int64_t rows, int64_t cols, const floa
     }
 }
 
-/* Add `times` products, the sum of which is formed before it goes to where it belongs, far apart in memory. */
-static void gemm_times(micro_fn run, int64_t rows, int64_t cols, const gemm_args *g, const float *a, const float *b,
-                       int64_t at) {
-    double sum[MR * 2 * VL] = {0};
-    gemm_args each = *g;
-    each.sum = sum, each.ldc = 2 * VL, each.ldn = 1;
-    for (int64_t i = 0; i < g->times; i++) run(cols, &each, a + i * g->ai, b + i * g->bi, 0, 0);
-    for (int64_t m = 0; m < rows; m++)
-        for (int64_t n = 0; n < cols; n++) g->sum[at + m * g->ldc + n * g->ldn] += sum[m * 2 * VL + n];
-}
-
 /* m rows of one column block; the rows are cut into panels of nearly equal height. */
 AI void gemm_block(int64_t m, int64_t cols, const gemm_args *g, const float *a, const float *b, int64_t at,
                    const float *bias) {
     const int two = cols > VL, part = cols % VL != 0;
     int64_t panels = (m + MR - 1) / MR, row = 0;
     for (; panels > 0; panels--) {
-        const int64_t rows = (m - row + panels - 1) / panels, to = at + row * g->ldc;
-        const micro_fn run = MICRO_TABLE[rows][2 * two + part];
-        if (g->mode == GEMM_ADD && g->ns * g->nt * g->k == 1)
-            outer_products(g->times, rows, cols, a + row * g->am, g->ai, g->am, b, g->bi, g->sum + to, g->ldc, g->ldn);
-        else if (g->times > 1) gemm_times(run, rows, cols, g, a + row * g->am, b, to);
-        else run(cols, g, a + row * g->am, b, to, bias);
+        const int64_t rows = (m - row + panels - 1) / panels;
+        MICRO_TABLE[rows][2 * two + part](cols, g, a + row * g->am, b, at + row * g->ldc, bias);
         row += rows;
+    }
+}
+
+/* Add `times` products, the sum of which is formed before it goes to where it belongs, far apart in memory. The product
+ * of one sample is made for many rows before that of the next, so that what it reads stays in the first cache. */
+static void gemm_times(int64_t m, int64_t cols, const gemm_args *g, const float *b, int64_t at) {
+    enum { ROWS = 12 * MR };
+    double sum[ROWS * 2 * VL];
+    gemm_args each = *g;
+    each.sum = sum, each.ldc = 2 * VL, each.ldn = 1;
+    for (int64_t row = 0; row < m; row += ROWS) {
+        const int64_t rows = BREW_MIN(m - row, ROWS);
+        memset(sum, 0, (size_t)(rows * 2 * VL) * sizeof(double));
+        for (int64_t i = 0; i < g->times; i++)
+            gemm_block(rows, cols, &each, g->a + row * g->am + i * g->ai, b + i * g->bi, 0, 0);
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t n = 0; n < cols; n++) g->sum[at + (row + r) * g->ldc + n * g->ldn] += sum[r * 2 * VL + n];
     }
 }
 
 /* All m rows and n columns, to the place `at` of the result. */
 static void gemm(int64_t m, int64_t n, const gemm_args *g, int64_t at) {
-    for (int64_t col = 0; col < n; col += 2 * VL)
-        gemm_block(m, BREW_MIN(n - col, 2 * VL), g, g->a, g->b + col, at + col * g->ldn,
-                   g->bias ? g->bias + col : 0);
+    if (g->mode == GEMM_ADD && g->ns * g->nt * g->k == 1) {
+        outer_products(g->times, m, n, g->a, g->ai, g->am, g->b, g->bi, g->sum + at, g->ldc, g->ldn);
+        return;
+    }
+    for (int64_t col = 0; col < n; col += 2 * VL) {
+        const int64_t cols = BREW_MIN(n - col, 2 * VL);
+        if (g->times > 1) gemm_times(m, cols, g, g->b + col, at + col * g->ldn);
+        else gemm_block(m, cols, g, g->a, g->b + col, at + col * g->ldn, g->bias ? g->bias + col : 0);
+    }
 }
