@@ -153,44 +153,62 @@ static const micro_fn MICRO_TABLE[MR + 1][4] = {
 };
 
 /* sum[m][n] += sum_i a[i*ai + m*am] * b[i*bi + n] in doubles, in which the product of two floats is exact: a sum over
- * samples so hardly depends on how a batch is cut. */
-enum { OUTER_ROWS = VL == 16 ? 4 : 2 };
+ * samples so hardly depends on how a batch is cut. Blocks of both sides are turned into doubles once. */
+enum { OUTER_ROWS = VL == 16 ? 6 : 2, OUTER_COLS = 2 * VL, OUTER_TIMES = 32, OUTER_WIDTH = 512 };
 
-AI void outer_rows(const int rows, int64_t times, int64_t cols, const float *a, int64_t ai, int64_t am, const float *b,
-                   int64_t bi, double *sum, int64_t ldm, int64_t ldn) {
+AI void outer_rows(const int rows, int64_t times, int64_t cols, const double *a, const double *b, double *sum,
+                   int64_t ldm, int64_t ldn) {
     vd part[OUTER_ROWS][4];
-    double row[2 * VL];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int m = 0; m < rows; m++)
 #pragma GCC unroll 4
         for (int n = 0; n < 4; n++) part[m][n] = (vd){0};
-    for (int64_t i = 0; i < times; i++, a += ai, b += bi) {
-        vd y[4];
-#pragma GCC unroll 4
-        for (int n = 0; n < 4; n++) y[n] = __builtin_convertvector(*(const hf *)(b + n * VL / 2), vd);
-#pragma GCC unroll 4
+    for (int64_t i = 0; i < times; i++, a += OUTER_ROWS, b += OUTER_COLS)
+#pragma GCC unroll 8
         for (int m = 0; m < rows; m++)
 #pragma GCC unroll 4
-            for (int n = 0; n < 4; n++) part[m][n] += (double)a[m * am] * y[n];
-    }
-#pragma GCC unroll 4
+            for (int n = 0; n < 4; n++) part[m][n] += a[m] * *(const vd *)(b + n * VL / 2);
+#pragma GCC unroll 8
     for (int m = 0; m < rows; m++) {
+        if (cols == OUTER_COLS && ldn == 1) {
+#pragma GCC unroll 4
+            for (int n = 0; n < 4; n++) *(vd *)(sum + m * ldm + n * VL / 2) += part[m][n];
+            continue;
+        }
+        double row[OUTER_COLS];
 #pragma GCC unroll 4
         for (int n = 0; n < 4; n++) *(vd *)(row + n * VL / 2) = part[m][n];
         for (int64_t n = 0; n < cols; n++) sum[m * ldm + n * ldn] += row[n];
     }
 }
 
+static void outer_block(int64_t times, int64_t rows, int64_t cols, const float *a, int64_t ai, int64_t am,
+                        const float *b, int64_t bi, double *sum, int64_t ldm, int64_t ldn) {
+    double left[OUTER_TIMES * OUTER_ROWS], right[OUTER_TIMES * OUTER_WIDTH];
+    for (int64_t n = 0; n < cols; n += OUTER_COLS)
+        for (int64_t i = 0; i < times; i++)
+            for (int64_t j = 0; j < OUTER_COLS; j++)
+                right[n * times + i * OUTER_COLS + j] = n + j < cols ? b[i * bi + n + j] : 0;
+    for (int64_t m = 0; m < rows; m += OUTER_ROWS) {
+        const int64_t high = BREW_MIN(rows - m, OUTER_ROWS);
+        for (int64_t i = 0; i < times; i++)
+            for (int64_t j = 0; j < high; j++) left[i * OUTER_ROWS + j] = a[i * ai + (m + j) * am];
+        for (int64_t n = 0; n < cols; n += OUTER_COLS) {
+            double *to = sum + m * ldm + n * ldn;
+            const int64_t wide = BREW_MIN(cols - n, OUTER_COLS);
+            if (high == OUTER_ROWS) outer_rows(OUTER_ROWS, times, wide, left, right + n * times, to, ldm, ldn);
+            else for (int64_t j = 0; j < high; j++)
+                outer_rows(1, times, wide, left + j, right + n * times, to + j * ldm, ldm, ldn);
+        }
+    }
+}
+
 static void outer_products(int64_t times, int64_t rows, int64_t cols, const float *a, int64_t ai, int64_t am,
                            const float *b, int64_t bi, double *sum, int64_t ldm, int64_t ldn) {
-    for (int64_t n = 0; n < cols; n += 2 * VL) {
-        const int64_t part = BREW_MIN(cols - n, 2 * VL);
-        int64_t m = 0;
-        for (; m + OUTER_ROWS <= rows; m += OUTER_ROWS)
-            outer_rows(OUTER_ROWS, times, part, a + m * am, ai, am, b + n, bi, sum + m * ldm + n * ldn, ldm, ldn);
-        for (; m < rows; m++)
-            outer_rows(1, times, part, a + m * am, ai, am, b + n, bi, sum + m * ldm + n * ldn, ldm, ldn);
-    }
+    for (int64_t i = 0; i < times; i += OUTER_TIMES)
+        for (int64_t n = 0; n < cols; n += OUTER_WIDTH)
+            outer_block(BREW_MIN(times - i, OUTER_TIMES), rows, BREW_MIN(cols - n, OUTER_WIDTH), a + i * ai, ai, am,
+                        b + i * bi + n, bi, sum + n * ldn, ldm, ldn);
 }
 
 /* m rows of one column block; the rows are cut into panels of nearly equal height. */
