@@ -154,7 +154,6 @@ static void conv_backward_weight(const brew_op *op) {
  * a: w (cout, cin/group, kh, kw), wt (cin, cout/group, kh, kw); i: group. */
 static void conv_flip(const brew_op *op) {
     const int64_t group = op->i[0], cout = SIZE(0, 0) / group, cin = SIZE(0, 1), kh = SIZE(0, 2), kw = SIZE(0, 3);
-    enum { ROWS = 8, COLUMNS = 16 }; /* a tile both ends of which stay in the cache */
     for (int64_t tap = 0; tap < kh * kw; tap++) {
         const float *from = F(0) + tap / kw * STRIDE(0, 2) + tap % kw * STRIDE(0, 3);
         float *to = F(1) + (kh - 1 - tap / kw) * STRIDE(1, 2) + (kw - 1 - tap % kw) * STRIDE(1, 3);
@@ -162,11 +161,7 @@ static void conv_flip(const brew_op *op) {
             for (int64_t c = 0; c < cin; c++)
                 for (int64_t p = 0; p < group; p++)
                     to[p * cin + c + o * STRIDE(1, 1)] = from[p * cout + o + c * STRIDE(0, 1)];
-        for (int64_t p = 0; group <= cin && p < group; p++, from += cout, to += cin)
-            for (int64_t c = 0; c < cin; c += ROWS)
-                for (int64_t o = 0; o < cout; o += COLUMNS)
-                    for (int64_t k = o; k < BREW_MIN(o + COLUMNS, cout); k++)
-                        for (int64_t l = c; l < BREW_MIN(c + ROWS, cin); l++)
-                            to[l + k * STRIDE(1, 1)] = from[l * STRIDE(0, 1) + k];
+        for (int64_t p = 0; group <= cin && p < group; p++)
+            transpose(cin, cout, from + p * cout, STRIDE(0, 1), to + p * cin, STRIDE(1, 1));
     }
 }

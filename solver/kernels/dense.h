@@ -78,6 +78,10 @@ static void bias_backward(const brew_op *op) {
 
 /* y = x, layouts apart. a: x, y of one shape. */
 static void copy(const brew_op *op) {
+    if (op->a[0].nd == 2 && STRIDE(0, 0) == 1 && STRIDE(1, 1) == 1 && STRIDE(0, 1) != 1) {
+        transpose(SIZE(0, 1), SIZE(0, 0), F(0), STRIDE(0, 1), F(1), STRIDE(1, 0));
+        return;
+    }
     FOR_ROWS(0, 1, 1, {
         if (s0 == 1 && s1 == 1) memcpy(p1, p0, (size_t)len * sizeof(float));
         else for (int64_t c = 0; c < len; c++) p1[c * s1] = p0[c * s0];

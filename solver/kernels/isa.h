@@ -21,6 +21,7 @@ PRAGMA(GCC target(TARGET))
 #endif
 #endif
 
+#include "turn.h"
 #include "gemm.h"
 #include "correlation.h"
 #include "depthwise.h"
