@@ -16,6 +16,7 @@ from batchbrew.solver.layer import Builder, Layer
 from batchbrew.solver.layers.samples import SampleLayer
 from batchbrew.solver.layers.sources import SourceLayer
 from batchbrew.solver.layers.views import copy_reshaped, copy_view
+from batchbrew.solver.lending import lend
 from batchbrew.solver.memory import require
 from batchbrew.solver.wiring import Wiring
 
@@ -59,48 +60,12 @@ def compile_net(net: Wiring, kernels: str, build: Builder, sizes: Sizes, backwar
     """
     shapes, misfits = _shapes(net, sizes)
     _check_memory(net, shapes)
-    views: dict[tuple[int, Shape], Array] = {}
-
-    def view(storage: Storage, shape: Shape) -> Array:
-        return views.setdefault((id(storage), shape), storage.view(shape))
-
-    blobs = [Blob(t.name, view(t.data, shapes[t.number]), view(t.diff, shapes[t.number])) for t in net.numbered]
-    for number, weight in net.weights.items():
-        blobs[number].diff[...] = weight
-    forward, back = [], [(0, 0)] * len(net.layers)
-    for i, layer in enumerate(net.layers):
-        build.layer, start = i, len(build.calls)
-        if i in misfits:
-            build.call(_refuse, misfits[i])
-            forward.append((start, len(build.calls)))
-            continue
-        if not layer.dynamic:
-            layer.reshape([shapes[b.number] for b in net.bottoms[i]])
-        if i in net.written:
-            _take_back(net, build, blobs, i)
-        with _turned(build, layer):
-            layer.forward(build, [blobs[b.number] for b in net.bottoms[i]], [blobs[t.number] for t in net.tops[i]])
-        if not build.sums:
-            _show_values(net, build, blobs, i)
-        forward.append((start, len(build.calls)))
-    for i in reversed(range(len(net.layers))):
-        layer = net.layers[i]
-        build.layer, start = i, len(build.calls)
-        if backward and net.runs[i] and i not in misfits:
-            if not layer.dynamic:
-                layer.reshape([shapes[b.number] for b in net.bottoms[i]])
-            bottom, top = ([blobs[t.number] for t in side[i]] for side in (net.bottoms, net.tops))
-            if not build.sums and layer.reshapes and net.bottoms[i][0].changed and net.bottoms[i][0].keeps:
-                copy_reshaped(build, "original", top[0].data, bottom[0].data)  # which _show_values has written over
-            try:
-                with _turned(build, layer, back=True):
-                    layer.backward(build, bottom, top, net.needs[i])
-            except UserError as problem:  # a net that only goes forward may do without
-                del build.calls[start:]
-                build.call(_refuse, problem)
-            if not build.sums:
-                _show_gradients(net, build, blobs, i)
-        back[i] = (start, len(build.calls))
+    blobs = _blobs(net, shapes, {})
+    if build.sums:  # nobody looks at its blobs
+        trial = build.anew()
+        _write(net, trial, blobs, misfits, backward)
+        blobs = _blobs(net, shapes, lend(trial.calls, _changing(net, shapes, blobs)))
+    forward, back = _write(net, build, blobs, misfits, backward)
     feeds = [
         (layer, [blobs[t.number].data for t in tops])
         for layer, tops in zip(net.layers, net.tops, strict=True)
@@ -117,6 +82,76 @@ def compile_net(net: Wiring, kernels: str, build: Builder, sizes: Sizes, backwar
         losses=[(i, blobs[t.number]) for i, tops in enumerate(net.tops) for t in tops if t.number in net.weights],
         misfits=misfits,
     )
+
+
+def _blobs(net: Wiring, shapes: Sequence[Shape], lent: Mapping[int, Storage]) -> list[Blob]:
+    """Return every blob by its number, in the memory of its own storages or of those that lend them theirs."""
+    views: dict[tuple[int, Shape], Array] = {}
+
+    def view(storage: Storage, shape: Shape) -> Array:
+        holder = lent.get(id(storage), storage)
+        return views.setdefault((id(holder), shape), holder.view(shape))
+
+    blobs = [Blob(t.name, view(t.data, shapes[t.number]), view(t.diff, shapes[t.number])) for t in net.numbered]
+    for number, weight in net.weights.items():
+        blobs[number].diff[...] = weight
+    return blobs
+
+
+def _changing(net: Wiring, shapes: Sequence[Shape], blobs: Sequence[Blob]) -> Iterator[tuple[Storage, Shape, Array]]:
+    """Yield what operations write before they read it: not what sources feed, nor the weights of losses."""
+    fed = {id(t.data) for bottoms, tops in zip(net.bottoms, net.tops, strict=True) if not bottoms for t in tops}
+    for tensor, blob in zip(net.numbered, blobs, strict=True):
+        if id(tensor.data) not in fed:
+            yield tensor.data, shapes[tensor.number], blob.data
+        if tensor.number not in net.weights:
+            yield tensor.diff, shapes[tensor.number], blob.diff
+
+
+def _write(
+    net: Wiring,
+    build: Builder,
+    blobs: Sequence[Blob],
+    misfits: Mapping[int, Exception],
+    backward: bool,
+) -> tuple[list[Span], list[Span]]:
+    """Let all layers write down their operations; return where those of each begin and end, forward and backward."""
+    forward: list[Span] = []
+    back = [(0, 0)] * len(net.layers)
+    for i, layer in enumerate(net.layers):
+        build.layer, start = i, len(build.calls)
+        if i in misfits:
+            build.call(_refuse, misfits[i])
+            forward.append((start, len(build.calls)))
+            continue
+        if not layer.dynamic:
+            layer.reshape([blobs[b.number].shape for b in net.bottoms[i]])
+        if i in net.written:
+            _take_back(net, build, blobs, i)
+        with _turned(build, layer):
+            layer.forward(build, [blobs[b.number] for b in net.bottoms[i]], [blobs[t.number] for t in net.tops[i]])
+        if not build.sums:
+            _show_values(net, build, blobs, i)
+        forward.append((start, len(build.calls)))
+    for i in reversed(range(len(net.layers))):
+        layer = net.layers[i]
+        build.layer, start = i, len(build.calls)
+        if backward and net.runs[i] and i not in misfits:
+            if not layer.dynamic:
+                layer.reshape([blobs[b.number].shape for b in net.bottoms[i]])
+            bottom, top = ([blobs[t.number] for t in side[i]] for side in (net.bottoms, net.tops))
+            if not build.sums and layer.reshapes and net.bottoms[i][0].changed and net.bottoms[i][0].keeps:
+                copy_reshaped(build, "original", top[0].data, bottom[0].data)  # which _show_values has written over
+            try:
+                with _turned(build, layer, back=True):
+                    layer.backward(build, bottom, top, net.needs[i])
+            except UserError as problem:  # a net that only goes forward may do without
+                del build.calls[start:]
+                build.call(_refuse, problem)
+            if not build.sums:
+                _show_gradients(net, build, blobs, i)
+        back[i] = (start, len(build.calls))
+    return forward, back
 
 
 def _shapes(net: Wiring, sizes: Sizes) -> tuple[list[Shape], dict[int, Exception]]:

@@ -34,6 +34,10 @@ class Builder:
         self.layer = 0  # number of the layer that writes, so that layers of one name have scratch of their own
         self.working: dict[tuple[Any, ...], Array] = {}  # what ``scratch`` gave, by layer number, name and shape
 
+    def anew(self) -> Builder:
+        """Return one for the same program in which nothing is written yet."""
+        return Builder(self.dtype, self.sums, self.samples, self.factors)
+
     def row_keys(self, rows: int) -> Array:
         """Return one 64-bit key a row, for random draws: those of the samples where there are as many rows."""
         return self.rows.setdefault(rows, np.zeros(rows, np.uint64))
@@ -172,8 +176,11 @@ class Layer(ABC):
         """Return the zero border (rows, columns) this layer reads around the data of a bottom."""
         return (0, 0)
 
-    def diff_borders(self, top: int) -> tuple[int, int]:
-        """Return the zero border (rows, columns) this layer reads around the diff of a top."""
+    def diff_borders(self, top: int, needed: bool) -> tuple[int, int]:
+        """Return the zero border (rows, columns) this layer reads around the diff of a top.
+
+        ``needed``: whether it makes the gradient of a bottom.
+        """
         return (0, 0)
 
     def prepare(self, build: Builder) -> None:  # noqa: B027 - few layers derive anything from their weights

@@ -89,10 +89,11 @@ def wire(
         _weigh(net, layer, tops)
         for i, bottom in enumerate(bottoms):
             bottom.data.widen(layer.borders(i))
-        for i, top in enumerate(tops):
-            top.diff.widen(layer.diff_borders(i))
     net.outputs = sorted(free)
     net.runs, net.needs = backward_needs([_node(net, i) for i in range(len(net.layers))], param.force_backward)
+    for layer, tops, needs in zip(net.layers, net.tops, net.needs, strict=True):
+        for i, top in enumerate(tops):
+            top.diff.widen(layer.diff_borders(i, any(needs)))
     return net
 
 

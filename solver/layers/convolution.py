@@ -134,9 +134,9 @@ class Convolution(Filters):
         """Return the padding."""
         return self.geometry.wide_border
 
-    def diff_borders(self, top: int) -> tuple[int, int]:
+    def diff_borders(self, top: int, needed: bool) -> tuple[int, int]:
         """Return the padding of the transposed convolution."""
-        return self.geometry.narrow_border
+        return self.geometry.narrow_border if needed else (0, 0)
 
     def prepare(self, build: Builder) -> None:
         """Turn the filters for the data gradient."""

@@ -35,7 +35,7 @@ class Deconvolution(Filters):
         """Return the padding of the transposed convolution."""
         return self.geometry.narrow_border
 
-    def diff_borders(self, top: int) -> tuple[int, int]:
+    def diff_borders(self, top: int, needed: bool) -> tuple[int, int]:
         """Return the padding."""
         return self.geometry.wide_border
 
