@@ -27,12 +27,16 @@ PRAGMA(GCC target(TARGET))
 #include "depthwise.h"
 #include "few.h"
 #include "conv.h"
+#include "rows.h"
+#include "channels.h"
 #include "dense.h"
 #include "pool.h"
 #include "neuron.h"
 #include "activation.h"
 #include "eltwise.h"
-#include "norm.h"
+#include "scale.h"
+#include "batch_norm.h"
+#include "lrn.h"
 #include "loss.h"
 #include "sigmoid_loss.h"
 #include "update.h"
@@ -89,13 +93,18 @@ const brew_entry TABLE[] = {
     {"eltwise_max_backward", eltwise_max_backward},
     {"scale_forward", scale_forward},
     {"scale_backward_data", scale_backward_data},
-    {"scale_backward_factor", scale_backward_factor},
+    {"scale_backward_parameters", scale_backward_parameters},
     {"scale_backward_bottom", scale_backward_bottom},
     {"lrn_across_forward", lrn_across_forward},
     {"lrn_across_backward", lrn_across_backward},
     {"lrn_within_forward", lrn_within_forward},
     {"lrn_within_backward", lrn_within_backward},
+    {"batch_norm_statistics", batch_norm_statistics},
+    {"batch_norm_moments", batch_norm_moments},
+    {"batch_norm_running", batch_norm_running},
     {"batch_norm_forward", batch_norm_forward},
+    {"batch_norm_sums", batch_norm_sums},
+    {"batch_norm_means", batch_norm_means},
     {"batch_norm_backward", batch_norm_backward},
     {"softmax_forward", softmax_forward},
     {"softmax_backward", softmax_backward},

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
 from batchbrew.protos import messages as pb
 from batchbrew.solver.blob import Blob, Shape
 from batchbrew.solver.layer import LAYERS, Array, Builder, Layer
-from batchbrew.solver.layers.grid import grid
+from batchbrew.solver.layers.grid import grid, spread
 
 
 @LAYERS.register("BatchNorm")
@@ -52,34 +53,33 @@ class BatchNorm(Layer):
 
     def forward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """y = (x - mean) / sqrt(variance + eps)."""
-        p = self.param.batch_norm_param
-        channels = bottom[0].shape[1]
-        self.inv = build.scratch(f"{self.name}.inv", (channels,))
-        build.op(
-            "batch_norm_forward",
-            self._channel_last(bottom[0].data),
-            self._channel_last(top[0].data),
-            build.scratch(f"{self.name}.mean", (channels,)),
-            self.inv,
-            *(q.data for q in self.parameters),
-            build.scratch(f"{self.name}.sums", (2 * channels,), np.float64),
-            channels,
-            int(self.use_global),
-            float(p.eps),
-            float(p.moving_average_fraction),
-        )
+        p, shape = self.param.batch_norm_param, bottom[0].shape
+        x, y = self._channel_last(bottom[0].data), self._channel_last(top[0].data)
+        mean = build.scratch("mean", (shape[1],))
+        self.inv = build.scratch("inv", (shape[1],))
+        running = [q.data for q in self.parameters]
+        if self.use_global:
+            build.op("batch_norm_running", mean, self.inv, *running, float(p.eps))
+        else:
+            sums, fraction = self._sums(build, shape), float(p.moving_average_fraction)
+            build.op("batch_norm_statistics", x, sums)
+            build.op("batch_norm_moments", sums, mean, self.inv, *running, prod(shape[2:]), float(p.eps), fraction)
+        build.op("batch_norm_forward", x, y, mean, self.inv)
 
     def backward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob], needed: Sequence[bool]) -> None:
-        """dx = (dy - mean(dy) - mean(dy y) y) / sqrt(variance + eps)."""
-        if needed[0]:
-            channels = bottom[0].shape[1]
-            build.op(
-                "batch_norm_backward",
-                self._channel_last(top[0].data),
-                self._channel_last(top[0].diff),
-                self._channel_last(bottom[0].diff),
-                self.inv,
-                build.scratch(f"{self.name}.sums", (2 * channels,), np.float64),
-                channels,
-                int(self.use_global),
-            )
+        """dx = (dy - mean(dy) - mean(dy y) y) / sqrt(variance + eps); global statistics are constants."""
+        if not needed[0]:
+            return
+        shape = bottom[0].shape
+        if self.use_global:
+            build.op("scale_backward_data", grid(top[0].diff, 1), grid(bottom[0].diff, 1), spread(self.inv, 1, shape))
+            return
+        y, dy, dx = (self._channel_last(a) for a in (top[0].data, top[0].diff, bottom[0].diff))
+        sums, means = self._sums(build, shape), build.scratch("means", (2, shape[1]))
+        build.op("batch_norm_sums", y, dy, sums)
+        build.op("batch_norm_means", sums, means, prod(shape[2:]))
+        build.op("batch_norm_backward", y, dy, dx, self.inv, means)
+
+    @staticmethod
+    def _sums(build: Builder, shape: Shape) -> Array:
+        return build.scratch("sums", (shape[0], 2, shape[1]), np.float64)  # two of each channel of each sample

@@ -30,6 +30,10 @@ class Bias(Broadcast):
     def backward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob], needed: Sequence[bool]) -> None:
         """dbias = sum of dy, dx = dy."""
         dy = self.grid(top[0].diff)
-        self.backward_operand(build, bottom, dy, ones_like(build, dy), needed)
+        if len(bottom) == 1:
+            if (dbias := self.gradient(0, bottom[0].shape)) is not None:
+                build.op("scale_backward_parameters", dy, dy, None, dbias)
+        elif needed[1]:
+            self.backward_bottom(build, bottom, dy, ones_like(build, dy))
         if needed[0] and bottom[0].diff is not top[0].diff:
             build.op("copy", top[0].diff, bottom[0].diff)

@@ -71,22 +71,22 @@ class Broadcast(Layer):
             data = as_rows(build, data, "operand", (data.size,), fill=True)[0].reshape(data.shape)
         return spread(data, self.from_axis, bottom[0].shape)
 
-    def backward_operand(
-        self, build: Builder, bottom: Sequence[Blob], dy: Array, x: Array, needed: Sequence[bool]
-    ) -> None:
-        """Write down doperand = sum of dy x where it is wanted; ``dy`` and ``x`` are grids."""
+    def gradient(self, index: int | None, shape: Shape) -> Array | None:
+        """Return the gradient of a parameter repeated to the grid of ``shape``, None where there is none to learn."""
+        if index is None or not self.learns(index):
+            return None
+        return spread(self.parameters[index].grad, self.from_axis, shape)
+
+    def backward_bottom(self, build: Builder, bottom: Sequence[Blob], dy: Array, x: Array) -> None:
+        """Write down doperand = sum of dy x for an operand that is a bottom; ``dy`` and ``x`` are grids."""
         shape = bottom[0].shape
-        if len(bottom) == 1:
-            if self.learns(0):
-                build.op("scale_backward_factor", dy, x, spread(self.parameters[0].grad, self.from_axis, shape))
-        elif needed[1]:
-            diff, copied = bottom[1].diff, None
-            if len(shape) != 4:
-                diff, copied = as_rows(build, diff, "doperand", (diff.size,), fill=False)
-            build.op("fill", diff, 0.0)
-            build.op("scale_backward_bottom", dy, x, spread(diff.reshape(self.operand), self.from_axis, shape))
-            if copied is not None:
-                build.op("copy", copied, bottom[1].diff)
+        diff, copied = bottom[1].diff, None
+        if len(shape) != 4:
+            diff, copied = as_rows(build, diff, "doperand", (diff.size,), fill=False)
+        build.op("fill", diff, 0.0)
+        build.op("scale_backward_bottom", dy, x, spread(diff.reshape(self.operand), self.from_axis, shape))
+        if copied is not None:
+            build.op("copy", copied, bottom[1].diff)
 
 
 def ones_like(build: Builder, array: Array) -> Array:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from batchbrew.protos import messages as pb
 from batchbrew.solver.blob import Blob, Shape
 from batchbrew.solver.layer import LAYERS, Builder, Layer
-from batchbrew.solver.layers.broadcast import ones_like
 from batchbrew.solver.layers.views import copy_reshaped
 
 
@@ -40,4 +39,4 @@ class ParameterLayer(Layer):
             dy, gradient = top[0].diff, self.parameters[0].grad
             if dy.ndim != 4:
                 dy, gradient = dy.reshape(dy.size), gradient.reshape(dy.size)
-            build.op("scale_backward_factor", dy, ones_like(build, dy), gradient)
+            build.op("scale_backward_parameters", dy, dy, None, gradient)

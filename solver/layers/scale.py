@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from batchbrew.protos import messages as pb
 from batchbrew.solver.blob import Blob, Shape
 from batchbrew.solver.layer import LAYERS, Builder
-from batchbrew.solver.layers.broadcast import Broadcast, ones_like
+from batchbrew.solver.layers.broadcast import Broadcast
 from batchbrew.solver.layers.grid import spread
 
 
@@ -48,9 +48,11 @@ class Scale(Broadcast):
     def backward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob], needed: Sequence[bool]) -> None:
         """dfactor = sum of dy x, dbias = sum of dy, dx = dy factor."""
         x, dy = self.grid(bottom[0].data), self.grid(top[0].diff)
-        if self.bias is not None and self.learns(self.bias):
-            dbias = spread(self.parameters[self.bias].grad, self.from_axis, bottom[0].shape)
-            build.op("scale_backward_factor", dy, ones_like(build, dy), dbias)
-        self.backward_operand(build, bottom, dy, x, needed)
+        dfactor = self.gradient(0, bottom[0].shape) if len(bottom) == 1 else None
+        dbias = self.gradient(self.bias, bottom[0].shape)
+        if dfactor is not None or dbias is not None:
+            build.op("scale_backward_parameters", dy, x, dfactor, dbias)
+        if len(bottom) == 2 and needed[1]:
+            self.backward_bottom(build, bottom, dy, x)
         if needed[0]:
             build.op("scale_backward_data", dy, self.grid(bottom[0].diff), self.values(build, bottom))
