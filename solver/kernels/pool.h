@@ -188,7 +188,8 @@ AI void pool_backward(const int max, const int side, const int step, const brew_
 
 AI void pool_backward_any(const int max, const brew_op *op) {
     const int square = op->i[0] == op->i[1] && op->i[2] == op->i[3];
-    if (square && op->i[0] == 2 && op->i[2] == 2) pool_backward(max, 2, 2, op);
+    if (square && op->i[0] == 1 && op->i[2] == 2) pool_backward(max, 1, 2, op);
+    else if (square && op->i[0] == 2 && op->i[2] == 2) pool_backward(max, 2, 2, op);
     else if (square && op->i[0] == 3 && op->i[2] == 2) pool_backward(max, 3, 2, op);
     else if (square && op->i[0] == 3 && op->i[2] == 1) pool_backward(max, 3, 1, op);
     else pool_backward(max, 0, 0, op);

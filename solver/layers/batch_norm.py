@@ -21,6 +21,7 @@ class BatchNorm(Layer):
     move at every training forward, and serve instead of the batch's statistics with use_global_stats (TEST's default).
     """
 
+    in_place = True
     keeps_top = True
 
     def setup(self, bottoms: Sequence[Shape]) -> None:
