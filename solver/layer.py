@@ -24,12 +24,13 @@ LAYERS: Registry[type[Layer]] = Registry("layer type")
 class Builder:
     """Collects the operations of one program while the layers write them down."""
 
-    def __init__(self, dtype: DTypeLike, sums: bool, samples: int, factors: dict[int, float]) -> None:
+    def __init__(self, dtype: DTypeLike, sums: bool, samples: int, factors: dict[int, float], lanes: int = 1) -> None:
         self.dtype = dtype
         self.sums = sums  # losses yield sums over samples (training) instead of Caffe's means
         self.samples = samples
         self.rows: dict[int, Array] = {samples: np.zeros(samples, np.uint64)}
         self.factors = factors  # weight of each loss within the sums, by its salt
+        self.lanes = lanes  # threads that run the program: rows of a kernel's working memory with role `l` (brew.h)
         self.calls: list[Call] = []
         self.layer = 0  # number of the layer that writes, so that layers of one name have scratch of their own
         self.working: dict[tuple[Any, ...], Array] = {}  # what ``scratch`` gave, by layer number, name and shape

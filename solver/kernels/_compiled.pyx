@@ -21,6 +21,7 @@ cdef extern from "brew.h" nogil:
     ctypedef struct brew_entry:
         const char *name
         void (*run)(const brew_op *) noexcept nogil
+        const char *roles
     const brew_entry *brew_table_avx512
     const brew_entry *brew_table_avx2
     const brew_entry *brew_table_baseline
@@ -63,14 +64,19 @@ cdef const brew_entry *table_of(str isa) except NULL:
     return brew_table_avx512 if isa == "avx512" else brew_table_avx2 if isa == "avx2" else brew_table_baseline
 
 
-def kernel_names() -> list[str]:
-    """Return the names of all compiled kernels."""
-    names = []
+def kernel_roles() -> dict[str, str | None]:
+    """Return how each compiled kernel may be cut over lanes (brew.h), None where it may not."""
+    found = {}
     cdef const brew_entry *entry = brew_table_baseline
     while entry.name != NULL:
-        names.append(entry.name.decode())
+        found[entry.name.decode()] = entry.roles.decode() if entry.roles != NULL else None
         entry += 1
-    return names
+    return found
+
+
+def kernel_names() -> list[str]:
+    """Return the names of all compiled kernels."""
+    return list(kernel_roles())
 
 
 cdef class Program:

@@ -28,9 +28,17 @@ typedef struct brew_op {
     double f[BREW_FLOATS];
 } brew_op;
 
+/* roles: how the lanes (threads) of a program share the work of a kernel, one letter for each array argument:
+ *   n  cut along axis 0, the samples: each lane gets its own (a stride of 0 there: read by all)
+ *   w  read only, by all lanes
+ *   s  sums in doubles: each lane adds to a copy of its own, merged later
+ *   l  working memory with one row a lane: axis 0 has as many rows as there are lanes, and each gets [lane : lane + 1]
+ * A kernel may be cut if what it computes for a sample depends on nothing but that sample. NULL, or arrays that do not
+ * fit (`l` with another number of rows, samples that do not lie behind each other): one lane runs it alone. */
 typedef struct {
     const char *name; /* NULL ends a table */
     void (*run)(const brew_op *);
+    const char *roles;
 } brew_entry;
 
 extern const brew_entry brew_table_avx512[];
