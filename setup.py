@@ -12,7 +12,8 @@ compiled = Extension(
     "batchbrew.solver.kernels._compiled",
     sources=[f"{KERNELS}/{name}" for name in ("_compiled.pyx", "avx512.c", "avx2.c", "baseline.c")],
     depends=[f"{KERNELS}/{path.name}" for path in Path(KERNELS).glob("*.h")],
-    extra_compile_args=["-O3", "-fno-math-errno", "-fno-trapping-math", "-std=gnu11"],
+    extra_compile_args=["-O3", "-fno-math-errno", "-fno-trapping-math", "-std=gnu11", "-pthread"],
+    extra_link_args=["-pthread"],
 )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from batchbrew.errors import UserError
 from batchbrew.solver.blob import Array, Blob, Shape, Storage
-from batchbrew.solver.kernels import Program, compile_program
+from batchbrew.solver.kernels import Program
 from batchbrew.solver.layer import Builder, Layer
 from batchbrew.solver.layers.samples import SampleLayer
 from batchbrew.solver.layers.sources import SourceLayer
@@ -72,7 +72,7 @@ def compile_net(net: Wiring, kernels: str, build: Builder, sizes: Sizes, backwar
         if isinstance(layer, SourceLayer)
     ]
     return Compiled(
-        program=compile_program(build.calls, kernels),
+        program=build.program(kernels),
         forward=forward,
         backward=back,
         tensors=blobs,
@@ -132,7 +132,7 @@ def _write(
             layer.forward(build, [blobs[b.number] for b in net.bottoms[i]], [blobs[t.number] for t in net.tops[i]])
         if not build.sums:
             _show_values(net, build, blobs, i)
-        forward.append((start, len(build.calls)))
+        forward.append(_span(build, start, layer))
     for i in reversed(range(len(net.layers))):
         layer = net.layers[i]
         build.layer, start = i, len(build.calls)
@@ -150,8 +150,15 @@ def _write(
                 build.call(_refuse, problem)
             if not build.sums:
                 _show_gradients(net, build, blobs, i)
-        back[i] = (start, len(build.calls))
+        back[i] = _span(build, start, layer)
     return forward, back
+
+
+def _span(build: Builder, start: int, layer: Layer) -> Span:
+    """Return the operations a layer has written: not for several threads where its samples depend on each other."""
+    span = start, len(build.calls)
+    build.alone.update(range(*span) if not layer.cuttable else ())
+    return span
 
 
 def _shapes(net: Wiring, sizes: Sizes) -> tuple[list[Shape], dict[int, Exception]]:
@@ -198,7 +205,7 @@ def _turned(build: Builder, layer: Layer, back: bool = False) -> Iterator[None]:
     finally:
         layer.parameters = shown
     for theirs, mine in pairs if back else ():
-        build.op("move_gradient", mine.grad, theirs.grad)
+        build.op("move_gradient" if mine.grad.ndim <= 4 else "move_gradient_axes", mine.grad, theirs.grad)
 
 
 def _refuse(problem: Exception) -> None:
@@ -239,7 +246,7 @@ def prepare_program(net: Wiring, kernels: str, build: Builder) -> Program:
         if runs:
             with _turned(build, layer):
                 layer.prepare(build)
-    return compile_program(build.calls, kernels)
+    return build.program(kernels)
 
 
 def activation_bytes(net: Wiring) -> float:

@@ -14,7 +14,7 @@ from batchbrew.errors import UserError
 from batchbrew.protos import messages as pb
 from batchbrew.registry import Registry
 from batchbrew.solver.blob import Blob, Shape, aligned_zeros
-from batchbrew.solver.kernels import Call
+from batchbrew.solver.kernels import Call, Copies, Lanes, Program, compile_program
 from batchbrew.solver.parameter import Parameter
 
 Array = NDArray[Any]
@@ -24,20 +24,29 @@ LAYERS: Registry[type[Layer]] = Registry("layer type")
 class Builder:
     """Collects the operations of one program while the layers write them down."""
 
-    def __init__(self, dtype: DTypeLike, sums: bool, samples: int, factors: dict[int, float], lanes: int = 1) -> None:
+    def __init__(
+        self,
+        dtype: DTypeLike,
+        sums: bool,
+        samples: int,
+        factors: dict[int, float],
+        copies: Copies | None = None,
+    ) -> None:
         self.dtype = dtype
         self.sums = sums  # losses yield sums over samples (training) instead of Caffe's means
         self.samples = samples
         self.rows: dict[int, Array] = {samples: np.zeros(samples, np.uint64)}
         self.factors = factors  # weight of each loss within the sums, by its salt
-        self.lanes = lanes  # threads that run the program: rows of a kernel's working memory with role `l` (brew.h)
+        self.copies = copies or Copies(1)
+        self.lanes = self.copies.lanes  # threads that run the program: rows of working memory with role `l` (brew.h)
+        self.alone: set[int] = set()  # operations that are not for several of them
         self.calls: list[Call] = []
         self.layer = 0  # number of the layer that writes, so that layers of one name have scratch of their own
         self.working: dict[tuple[Any, ...], Array] = {}  # what ``scratch`` gave, by layer number, name and shape
 
     def anew(self) -> Builder:
         """Return one for the same program in which nothing is written yet."""
-        return Builder(self.dtype, self.sums, self.samples, self.factors)
+        return Builder(self.dtype, self.sums, self.samples, self.factors, self.copies)
 
     def row_keys(self, rows: int) -> Array:
         """Return one 64-bit key a row, for random draws: those of the samples where there are as many rows."""
@@ -50,6 +59,10 @@ class Builder:
     def call(self, function: Callable[..., None], *arguments: Any) -> None:
         """Append a call of a Python function, for what is no kernel: other people's code, files."""
         self.calls.append((function, arguments))
+
+    def program(self, kernels: str) -> Program:
+        """Return the operations as a program of a kernel set."""
+        return compile_program(self.calls, kernels, Lanes(self.lanes, self.samples, self.copies, self.alone))
 
     def scratch(self, name: str, shape: Shape, dtype: DTypeLike | None = None) -> Array:
         """Return a zeroed working array, the same one for the same name and shape; pictures lie as n, h, w, c."""

@@ -13,7 +13,7 @@ from batchbrew.solver.blob import Array, Blob, aligned_zeros
 from batchbrew.solver.compiled import Compiled, Sizes, activation_bytes, compile_net, prepare_program
 from batchbrew.solver.data.keys import sample_keys
 from batchbrew.solver.data.part import Samples
-from batchbrew.solver.kernels import choose
+from batchbrew.solver.kernels import Copies, Lanes, choose, compile_program
 from batchbrew.solver.labels import check_labels
 from batchbrew.solver.layer import Builder, Layer
 from batchbrew.solver.layers.losses import Loss
@@ -25,8 +25,9 @@ from batchbrew.solver.summary import LayerRow, layer_rows
 from batchbrew.solver.upgrade import upgraded
 from batchbrew.solver.whole import WholeBatch
 
-CHUNK_BYTES = 4 << 20  # activations of one chunk: they should stay in the caches
-MAX_CHUNK = 64
+CHUNK_BYTES = 4 << 20  # activations of one chunk a thread: they should stay in the caches
+MAX_CHUNK = 64  # samples of one chunk a thread
+WORTH_SHARING = 1 << 15  # parameters: to update fewer takes no longer than to wake a thread
 
 
 class Net:
@@ -34,7 +35,8 @@ class Net:
 
     ``data``: the samples for its Data layers (else they resolve the source they name). ``share``: another net whose
     equally named parameters this one uses. ``chunk``: samples run depth first at a time (None: as fit the caches).
-    ``where``, ``positions``: the file and the (line, column) of each layer, for messages.
+    ``threads`` share the samples of a chunk, where kernels are compiled; results are the same but for the order of the
+    sums in doubles. ``where``, ``positions``: the file and the (line, column) of each layer, for messages.
 
     A net yields sums: ``zero_sums``, then ``accumulate`` any number of samples any number of times; ``flat.grads``,
     ``statistics`` and ``count`` add up, and one division by ``count`` makes the gradient of the mean loss.
@@ -54,6 +56,7 @@ class Net:
         seed: int = 0,
         kernels: str | None = None,
         dtype: DTypeLike = np.float32,
+        threads: int = 1,
         share: Net | None = None,
         level: int = 0,
         stages: Sequence[str] = (),
@@ -66,6 +69,7 @@ class Net:
         self.kernels = choose(kernels)
         if self.dtype != np.float32:
             self.kernels = "reference"
+        self.threads = 1 if self.kernels == "reference" else threads
         self._data = data
         state = pb.NetState()
         state.CopyFrom(param.state)
@@ -83,11 +87,13 @@ class Net:
         self._number_statistics()
         self._place_parameters(share)
         fits = int(CHUNK_BYTES / max(activation_bytes(self.wiring), 1.0))
-        self.chunk = chunk or max(1, min(MAX_CHUNK, fits))
+        self.chunk = chunk or max(1, min(MAX_CHUNK, fits)) * self.threads
         self._programs: dict[tuple[int, bool], Compiled] = {}
-        self._prepare = prepare_program(self.wiring, self.kernels, self._builder(True, 0))
+        self._compile_always()
         self._stale = True
-        self.whole = WholeBatch(self.wiring, self.kernels, self._builder, self._prepare, seed)
+        self.whole = WholeBatch(
+            self.wiring, self.kernels, self._builder, prepare=self._prepare, merge=self._merge, seed=seed
+        )
         self._passes = 0
         self.clock: Callable[[], float] = lambda: 0.0  # the caller's; a net reads no clock of its own
         self.fed_seconds = 0.0  # what reading and transforming samples took so far, by that clock
@@ -146,7 +152,20 @@ class Net:
         factors = {}
         if len(self._losses) > 1:
             factors = {layer.salt: 1 / (layer.divisor_per_sample() or 1.0) for layer in self._losses}
-        return Builder(self.dtype, sums, samples, factors)
+        return Builder(self.dtype, sums, samples, factors, self._copies)
+
+    def _compile_always(self) -> None:
+        """Make the programs that do not depend on the number of samples."""
+        turned = [p.turned.grads for layer in self.layers for p in layer.parameters if p.turned is not None]
+        self._copies = Copies(self.threads, [self.sums, self.flat.grads, *turned])
+        build = Builder(self.dtype, True, 0, {}, Copies(self.parameter_threads))
+        self._prepare = prepare_program(self.wiring, self.kernels, build)
+        self._merge = compile_program(self._copies.merging(), self.kernels, Lanes(self.parameter_threads))
+
+    @property
+    def parameter_threads(self) -> int:
+        """How many threads are worth using on all parameters at once."""
+        return self.threads if self.flat.size >= WORTH_SHARING else 1
 
     # --- the batch of the prototxt at once, divided as Caffe divides -------------------------------------------------
 
@@ -183,8 +202,8 @@ class Net:
     def renew(self) -> None:
         """Compile anew, for parameters whose memory is another now."""
         self._programs.clear()
-        self._prepare = prepare_program(self.wiring, self.kernels, self._builder(True, 0))
-        self.whole.renew(self._prepare)
+        self._compile_always()
+        self.whole.renew(self._prepare, self._merge)
 
     # --- sums over any number of samples ----------------------------------------------------------------------------
 
@@ -222,17 +241,27 @@ class Net:
             self.sums[i] += (float(self.blobs[name].data), 1)
 
     def _run(self, indices: NDArray[np.int64], epoch: int, backward: bool) -> None:
-        pieces = 1 if self.whole_batch else -(-len(indices) // self.chunk)
         self.sums[-1] += len(indices)
-        for piece in np.array_split(indices, pieces) if len(indices) else ():
-            compiled = self._compiled(len(piece), backward)
-            begin = self.clock()
-            keys = sample_keys(self.seed, epoch, piece)
-            compiled.rows[len(piece)][...] = keys
-            for layer, tops in compiled.feeds:
-                layer.feed(tops, keys, piece)
-            self.fed_seconds += self.clock() - begin
-            compiled.program.run()
+        try:
+            for piece in self._pieces(indices):
+                compiled = self._compiled(len(piece), backward)
+                begin = self.clock()
+                keys = sample_keys(self.seed, epoch, piece)
+                compiled.rows[len(piece)][...] = keys
+                for layer, tops in compiled.feeds:
+                    layer.feed(tops, keys, piece)
+                self.fed_seconds += self.clock() - begin
+                compiled.program.run()
+        finally:
+            self._merge.run(0, -1 if backward else self.threads - 1)  # the statistics come first
+
+    def _pieces(self, indices: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Return ``indices`` cut into chunks, nearly equal and such that threads get equally many where possible."""
+        if self.whole_batch or len(indices) <= self.chunk:
+            return [indices] if len(indices) else []
+        unit = self.threads if self.chunk % self.threads == 0 else 1
+        units, pieces = -(-len(indices) // unit), -(-len(indices) // self.chunk)
+        return np.array_split(indices, [unit * (units * i // pieces) for i in range(1, pieces)])
 
     def _compiled(self, samples: int, backward: bool) -> Compiled:
         if (samples, backward) not in self._programs:

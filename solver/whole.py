@@ -23,13 +23,22 @@ from batchbrew.solver.wiring import Wiring
 class WholeBatch:
     """Runs a net as Caffe does: ranges of layers, sources in their own order, shapes that may change between passes.
 
-    ``builder(sums, samples)`` makes what programs are collected in; ``prepare`` runs before each backward pass.
+    ``builder(sums, samples)`` makes what programs are collected in; ``prepare`` runs before each backward pass, and
+    ``merge`` whenever one has run, to add up what threads have summed apart.
     """
 
     def __init__(
-        self, net: Wiring, kernels: str, builder: Callable[[bool, int], Builder], prepare: Program, seed: int
+        self,
+        net: Wiring,
+        kernels: str,
+        builder: Callable[[bool, int], Builder],
+        *,
+        prepare: Program,
+        merge: Program,
+        seed: int,
     ) -> None:
-        self._net, self._kernels, self._builder, self._prepare, self._seed = net, kernels, builder, prepare, seed
+        self._net, self._kernels, self._builder, self._seed = net, kernels, builder, seed
+        self._prepare, self._merge = prepare, merge
         self._stops = [
             i for i, layer in enumerate(net.layers) if isinstance(layer, SourceLayer) or layer.dynamic
         ]  # layers before which something has to be done
@@ -70,9 +79,9 @@ class WholeBatch:
                 return shape[0] if shape else 1
         return 1
 
-    def renew(self, prepare: Program) -> None:
-        """Note that the memory of parameters is another, and ``prepare`` too."""
-        self._prepare = prepare
+    def renew(self, prepare: Program, merge: Program) -> None:
+        """Note that the memory of parameters is another, and ``prepare`` and ``merge`` too."""
+        self._prepare, self._merge = prepare, merge
         self._compiled = None
 
     def reshape(self) -> None:
@@ -162,7 +171,7 @@ class WholeBatch:
         def bind(i: int) -> tuple[Callable[[], None], Callable[[], None]]:
             here, back = self.compiled.forward[i], self.compiled.backward[i]
             forward = partial(self.forward, i, i) if i in self._stops else partial(program.run, *here)
-            return forward, partial(program.run, *back)
+            return forward, partial(program.run, *back)  # gradients are of no interest then
 
         return [bind(i) for i in range(len(self._net.layers))]
 
@@ -177,7 +186,10 @@ class WholeBatch:
 
     def _run_backward(self, first: int, end: int) -> None:
         spans = self.compiled.backward
-        self.compiled.program.run(spans[first][0], spans[end][1])
+        try:
+            self.compiled.program.run(spans[first][0], spans[end][1])
+        finally:
+            self._merge.run()
 
     def _run(self, start: int, stop: int) -> None:
         if start < stop:

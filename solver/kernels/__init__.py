@@ -7,14 +7,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from batchbrew.errors import UserError, did_you_mean
+from batchbrew.solver.kernels.lanes import Call, Copies, Lanes, plan
 from batchbrew.solver.kernels.reference import KERNELS
 
 try:
@@ -22,7 +23,8 @@ try:
 except ImportError:  # no C compiler when it was installed
     _compiled = None  # type: ignore[assignment]
 
-Call = tuple[str | Callable[..., None], tuple[Any, ...]]  # a kernel's name or any function, and its arguments
+__all__ = ["Call", "Copies", "Lanes", "Program", "available", "choose", "compile_program"]
+ONE = Lanes()
 
 
 class Program(Protocol):
@@ -57,12 +59,12 @@ class ReferenceProgram:
 class MixedProgram:
     """Run compiled operations where there are such, and functions and NumPy references between them."""
 
-    def __init__(self, calls: Sequence[Call], kernels: str) -> None:
+    def __init__(self, calls: Sequence[Call], kernels: str, lanes: Lanes) -> None:
         self._pieces: list[tuple[int, Program]] = []  # (number of its first operation, program)
         start = 0
         for compiled, group in groupby(calls, _is_compiled):
             piece = list(group)
-            program = _bound(piece, kernels) if compiled else ReferenceProgram(piece)
+            program = _bound(piece, kernels, lanes.behind(start)) if compiled else ReferenceProgram(piece)
             self._pieces.append((start, program))
             start += len(piece)
         self._count = start
@@ -79,13 +81,23 @@ class MixedProgram:
                 program.run(low, high)
 
 
-def _bound(calls: Sequence[Call], kernels: str) -> Program:
-    return _compiled.Program([(str(name), arguments) for name, arguments in calls], kernels)
+def _bound(calls: Sequence[Call], kernels: str, lanes: Lanes) -> Program:
+    if lanes.count == 1:
+        return _compiled.Program([list(calls)], kernels)
+    steps = plan(calls, _roles(), lanes)
+    return _compiled.Program(
+        [list(own) for own in zip(*(s.calls for s in steps), strict=True)], kernels, [s.wait for s in steps]
+    )
+
+
+@cache
+def _roles() -> dict[str, str | None]:
+    return _compiled.kernel_roles()
 
 
 @cache
 def _compiled_names() -> frozenset[str]:
-    return frozenset(_compiled.kernel_names())
+    return frozenset(_roles())
 
 
 def _is_compiled(call: Call) -> bool:
@@ -118,10 +130,10 @@ def choose(name: str | None = None) -> str:
     return wanted
 
 
-def compile_program(calls: Sequence[Call], kernels: str) -> Program:
-    """Return ``calls`` as a program of the kernel set ``kernels``."""
+def compile_program(calls: Sequence[Call], kernels: str, lanes: Lanes = ONE) -> Program:
+    """Return ``calls`` as a program of the kernel set ``kernels``, cut over ``lanes`` where kernels are compiled."""
     if kernels == "reference":
         return ReferenceProgram(calls)
     if all(map(_is_compiled, calls)):
-        return _bound(calls, kernels)
-    return MixedProgram(calls, kernels)
+        return _bound(calls, kernels, lanes)
+    return MixedProgram(calls, kernels, lanes)

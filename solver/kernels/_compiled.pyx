@@ -26,6 +26,16 @@ cdef extern from "brew.h" nogil:
     const brew_entry *brew_table_avx2
     const brew_entry *brew_table_baseline
 
+cdef extern from "share.h" nogil:
+    ctypedef struct brew_share:
+        const brew_op *ops
+        const char *wait
+        int64_t count, start, stop
+        int lanes
+    void brew_run(brew_share *)
+    void lanes_pin(int count, const int *cpus)
+    enum: LANES_MOST
+
 cdef extern from *:
     """
     #if defined(__x86_64__) || defined(__i386__)
@@ -79,50 +89,79 @@ def kernel_names() -> list[str]:
     return list(kernel_roles())
 
 
+def pin(list cpus) -> None:
+    """Pin lane n of all programs to cpus[n], lane 0 being the calling thread."""
+    cdef int places[LANES_MOST]
+    cdef int n
+    if len(cpus) > LANES_MOST:
+        raise ValueError(f"more than {LANES_MOST} lanes")
+    for n, cpu in enumerate(cpus):
+        places[n] = cpu
+    n = len(cpus)
+    with nogil:
+        lanes_pin(n, places)
+
+
 cdef class Program:
-    """A list of operations for one instruction set; holds its arrays alive."""
+    """A list of operations for one instruction set, for each lane; holds its arrays alive.
+
+    ``lanes`` holds the calls of each lane, with None where one has nothing to do; ``wait`` says before which operations
+    lanes wait for each other.
+    """
 
     cdef brew_op *ops
     cdef int64_t count
-    cdef list arrays
+    cdef int lanes
+    cdef bytes wait
+    cdef list arrays, shared
 
-    def __cinit__(self, list calls, str isa):
-        cdef const brew_entry *entry
+    def __cinit__(self, list lanes, str isa, list wait=None):
         cdef const brew_entry *table = table_of(isa)
-        cdef int64_t n = 0
-        cdef int arrays, ints, floats
+        cdef int64_t n
+        cdef int lane
         self.arrays = []
-        self.count = len(calls)
-        self.ops = <brew_op *>calloc(max(1, len(calls)), sizeof(brew_op))
+        self.lanes = len(lanes)
+        self.count = len(lanes[0])
+        self.wait = bytes(self.count) if wait is None else bytes(wait)
+        self.shared = [0]  # operations before each one that lanes beyond the first take part in
+        for n in range(self.count):
+            self.shared.append(self.shared[n] + any(calls[n] is not None for calls in lanes[1:]))
+        self.ops = <brew_op *>calloc(max(1, self.lanes * self.count), sizeof(brew_op))
         if self.ops == NULL:
             raise MemoryError
-        for name, arguments in calls:
-            entry = table
-            encoded = name.encode()
-            while entry.name != NULL and strcmp(entry.name, <const char *>encoded) != 0:
-                entry += 1
-            if entry.name == NULL:
-                raise ValueError(f"no compiled kernel '{name}'")
-            self.ops[n].run = entry.run
-            arrays = ints = floats = 0
-            for argument in arguments:
-                if isinstance(argument, float):
-                    if floats == BREW_FLOATS:
-                        raise ValueError(f"too many numbers for '{name}'")
-                    self.ops[n].f[floats] = argument
-                    floats += 1
-                elif isinstance(argument, int):
-                    if ints == BREW_INTS:
-                        raise ValueError(f"too many integers for '{name}'")
-                    self.ops[n].i[ints] = argument
-                    ints += 1
-                else:
-                    if arrays == BREW_ARRAYS:
-                        raise ValueError(f"too many arrays for '{name}'")
-                    if argument is not None:
-                        self.bind(&self.ops[n].a[arrays], argument)
-                    arrays += 1
-            n += 1
+        for lane in range(self.lanes):
+            for n in range(self.count):
+                if lanes[lane][n] is not None:
+                    name, arguments = lanes[lane][n]
+                    self.write(&self.ops[lane * self.count + n], table, name, arguments)
+
+    cdef int write(self, brew_op *op, const brew_entry *entry, str name, tuple arguments) except -1:
+        """Fill in one operation."""
+        cdef int arrays = 0, ints = 0, floats = 0
+        encoded = name.encode()
+        while entry.name != NULL and strcmp(entry.name, <const char *>encoded) != 0:
+            entry += 1
+        if entry.name == NULL:
+            raise ValueError(f"no compiled kernel '{name}'")
+        op.run = entry.run
+        for argument in arguments:
+            if isinstance(argument, float):
+                if floats == BREW_FLOATS:
+                    raise ValueError(f"too many numbers for '{name}'")
+                op.f[floats] = argument
+                floats += 1
+            elif isinstance(argument, int):
+                if ints == BREW_INTS:
+                    raise ValueError(f"too many integers for '{name}'")
+                op.i[ints] = argument
+                ints += 1
+            else:
+                if arrays == BREW_ARRAYS:
+                    raise ValueError(f"too many arrays for '{name}'")
+                if argument is not None:
+                    self.bind(&op.a[arrays], argument)
+                arrays += 1
+        return 0
 
     cdef int bind(self, brew_array *to, array) except -1:
         """Describe one NumPy array; the address stays valid because the array is kept.
@@ -158,13 +197,15 @@ cdef class Program:
 
     def run(self, int64_t start=0, int64_t stop=-1) -> None:
         """Run operations start to stop (all of them by default)."""
-        cdef int64_t n
         cdef int64_t end = self.count if stop < 0 else stop
         if start < 0 or end > self.count:
             raise IndexError("no such operation")
+        if start >= end:
+            return
+        cdef int lanes = self.lanes if self.shared[end] > self.shared[start] else 1
+        cdef brew_share share = brew_share(self.ops, <const char *>self.wait, self.count, start, end, lanes)
         with nogil:
-            for n in range(start, end):
-                self.ops[n].run(&self.ops[n])
+            brew_run(&share)
 
     def __dealloc__(self):
         free(self.ops)

@@ -45,3 +45,15 @@ static void fill(const brew_op *op) {
     const float value = (float)op->f[0];
     FOR_ROWS(0, 0, 0, { for (int64_t c = 0; c < len; c++) p0[c * s0] = value; });
 }
+
+/* A gradient is added to another and set to 0. a: mine, theirs (doubles of one shape). */
+static void move_gradient(const brew_op *op) {
+    FOR_ROWS(0, 1, 1, {
+        double *mine = F64(0) + (p0 - F(0));
+        double *theirs = F64(1) + (p1 - F(1));
+        for (int64_t c = 0; c < len; c++) {
+            theirs[c * s1] += mine[c * s0];
+            mine[c * s0] = 0;
+        }
+    });
+}

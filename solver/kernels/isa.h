@@ -52,6 +52,8 @@ const brew_entry TABLE[] = {
     {"copy", copy, "nn"},
     {"add", add, "nn"},
     {"fill", fill, "n"},
+    {"move_gradient", move_gradient, "ss"},
+    {"merge_sums", move_gradient, "nn"},
     {"pool_max_forward", pool_max_forward, "nnn"},
     {"pool_max_backward", pool_max_backward, "nnn"},
     {"pool_mask", pool_mask, "nn"},

@@ -57,7 +57,7 @@ static void softmax_backward(const brew_op *op) {
 
 enum { NORM_FULL, NORM_VALID, NORM_BATCH_SIZE, NORM_NONE };
 
-/* a: x, prob, label, top, norm, stat; i: axis, what BATCH_SIZE divides by, normalization, has ignore_label,
+/* a: x, prob, label, top, norm, stat; i: axis, positions of what BATCH_SIZE counts, normalization, has ignore_label,
  * ignore_label, sums.
  * norm receives the divisor; with sums, top is the plain sum and stat grows by (sum, divisor). */
 static void softmax_loss_forward(const brew_op *op) {
@@ -72,7 +72,7 @@ static void softmax_loss_forward(const brew_op *op) {
         if (at < 0 || at >= classes) sum += NAN;
         else sum -= logf(p1[at * s1] < 1.17549435e-38f ? 1.17549435e-38f : p1[at * s1]); /* NaN goes on */
     });
-    const double norms[] = {total, valid, (double)op->i[1], 1.0};
+    const double norms[] = {total, valid, total / (double)op->i[1], 1.0};
     const double norm = norms[op->i[2]];
     F(4)[0] = (float)BREW_MAX(norm, 1.0);
     F(3)[0] = (float)(op->i[5] ? sum : sum / BREW_MAX(norm, 1.0));
@@ -112,9 +112,9 @@ static void euclidean_forward(const brew_op *op) {
     }
 }
 
-/* a: x, z, dx, dtop; i: sums; f: sign (+1 for x, -1 for z), factor of sums. */
+/* a: x, z, dx, dtop; f: sign (+1 for x, -1 for z), factor. */
 static void euclidean_backward(const brew_op *op) {
-    const float scale = (float)(F(3)[0] * op->f[0] * (op->i[0] ? op->f[1] : 1.0 / (double)BREW_MAX(SIZE(0, 0), 1)));
+    const float scale = (float)(F(3)[0] * op->f[0] * op->f[1]);
     FOR_ROWS(0, 1, 2, { for (int64_t c = 0; c < len; c++) p2[c * s2] = (p0[c * s0] - p1[c * s1]) * scale; });
 }
 

@@ -1,6 +1,6 @@
 /* SigmoidCrossEntropyLoss. Scores x and targets t are alike in shape; every element counts for itself. */
 
-/* a: x, t, top, norm, stat; i: what BATCH_SIZE divides by, normalization, has ignore_label, ignore_label, sums.
+/* a: x, t, top, norm, stat; i: elements of what BATCH_SIZE counts, normalization, has ignore_label, ignore_label, sums.
  * norm receives the divisor; with sums, top is the plain sum and stat grows by (sum, divisor). */
 static void sigmoid_loss_forward(const brew_op *op) {
     double sum = 0, valid = 0;
@@ -13,7 +13,7 @@ static void sigmoid_loss_forward(const brew_op *op) {
             sum += log1pf(expf(-fabsf(x))) - x * (t - (x >= 0 ? 1.0f : 0.0f));
         }
     });
-    const double norms[] = {(double)brew_count(&op->a[0]), valid, (double)op->i[0], 1.0};
+    const double total = (double)brew_count(&op->a[0]), norms[] = {total, valid, total / (double)op->i[0], 1.0};
     const double norm = norms[op->i[1]];
     F(3)[0] = (float)BREW_MAX(norm, 1.0);
     F(2)[0] = (float)(op->i[4] ? sum : sum / BREW_MAX(norm, 1.0));

@@ -10,6 +10,7 @@ import numpy as np
 from batchbrew.solver.blob import Blob, Shape
 from batchbrew.solver.layer import LAYERS, Builder, Layer
 from batchbrew.solver.layers.grid import grid, grid_axis
+from batchbrew.solver.layers.losses import by_lane
 from batchbrew.solver.layers.rows import as_rows
 
 
@@ -50,10 +51,10 @@ class Accuracy(Layer):
             "accuracy_forward",
             grid(bottom[0].data, self.along),
             label,
-            top[0].data.reshape(1),
-            top[1].data if len(top) > 1 else None,
+            by_lane(build, "share", top[0].data.reshape(1)),
+            by_lane(build, "shares", top[1].data.reshape(1, classes)) if len(top) > 1 else None,
             self.stat,
-            build.scratch(f"{self.name}.counts", (2 * classes,), np.float64),
+            build.scratch("counts", (build.lanes, 2, classes), np.float64),
             grid_axis(bottom[0].shape, self.along),
             p.top_k,
             int(p.HasField("ignore_label")),

@@ -7,7 +7,7 @@ from math import prod
 
 from batchbrew.solver.blob import Blob, Shape
 from batchbrew.solver.layer import LAYERS, Builder
-from batchbrew.solver.layers.losses import Loss
+from batchbrew.solver.layers.losses import Loss, by_lane
 from batchbrew.solver.layers.rows import as_rows
 
 
@@ -37,7 +37,9 @@ class EuclideanLoss(Loss):
             b.data if self.pictures else as_rows(build, b.data, f"{self.name}.{i}", (x[0], prod(x[1:])), fill=True)[0]
             for i, b in enumerate(bottom)
         ]
-        build.op("euclidean_forward", *self.pair, top[0].data.reshape(1), self.stat, int(build.sums))
+        build.op(
+            "euclidean_forward", *self.pair, by_lane(build, "loss", top[0].data.reshape(1)), self.stat, int(build.sums)
+        )
 
     def backward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob], needed: Sequence[bool]) -> None:
         """da = (a - b) / N, db = -da."""
@@ -51,9 +53,8 @@ class EuclideanLoss(Loss):
                     *self.pair,
                     dx,
                     top[0].diff.reshape(1),
-                    int(build.sums),
                     sign,
-                    build.factors.get(self.salt, 1.0),
+                    build.factors.get(self.salt, 1.0) if build.sums else 1 / max(1, len(self.pair[0])),
                 )
                 if copied is not None:
                     build.op("copy", copied, bottom[i].diff)

@@ -58,8 +58,8 @@ class LabelledLoss(Loss):
 
     def results(self, build: Builder, top: Sequence[Blob]) -> tuple[Array, Array, Array]:
         """Return what forward kernels write: the loss, its divisor, and the statistic."""
-        self.norm = build.scratch("norm", (1,))
-        return top[0].data.reshape(1), self.norm, self.stat
+        self.norm = by_lane(build, "norm", build.scratch("norm", (1,)))
+        return by_lane(build, "loss", top[0].data.reshape(1)), self.norm, self.stat
 
     def factor(self, build: Builder) -> float:
         """Return what gradients are multiplied by while losses yield sums."""
@@ -95,4 +95,10 @@ class NormalizedLoss(LabelledLoss):
 
     def settings(self, build: Builder) -> tuple[int, ...]:
         """Return what forward kernels need to know to find the divisor."""
-        return (self.outer, self.normalization, int(self.ignores), self.ignored, int(build.sums))
+        each = max(1, self.targets // max(1, self.outer))  # of a sample: kernels may see only some of them
+        return (each, self.normalization, int(self.ignores), self.ignored, int(build.sums))
+
+
+def by_lane(build: Builder, name: str, result: Array) -> Array:
+    """Return where kernels write a result: while sums are formed nobody reads it, so each thread has its own place."""
+    return build.scratch(name, (build.lanes, *result.shape[1:])) if build.sums and build.lanes > 1 else result

@@ -13,7 +13,7 @@ from batchbrew.protos import messages as pb
 from batchbrew.registry import Registry
 from batchbrew.solver import schedules
 from batchbrew.solver.blob import Array, aligned_zeros
-from batchbrew.solver.kernels import Call, Program, compile_program
+from batchbrew.solver.kernels import Call, Lanes, Program, compile_program
 from batchbrew.solver.net import Net
 
 SOLVERS: Registry[type[Solver]] = Registry("solver type")
@@ -54,7 +54,10 @@ class Solver(ABC):
         l1 = float(param.regularization_type == "L1")
         self.numbers = np.array([0.0, 0.0, param.momentum, param.weight_decay, l1, self.second, param.delta])
         self._norm = np.zeros(1)
-        self._update, self._update_and_leave = (compile_program(self._calls(leave), net.kernels) for leave in (0, 1))
+        lanes = Lanes(net.parameter_threads)
+        self._update, self._update_and_leave = (
+            compile_program(self._calls(leave), net.kernels, lanes) for leave in (0, 1)
+        )
         self._measure = compile_program([("sum_squares", (flat.grads, self._norm))], net.kernels)
 
     def _calls(self, leave: int) -> list[Call]:

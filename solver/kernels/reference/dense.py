@@ -48,3 +48,15 @@ def move_gradient(mine: Array, theirs: Array) -> None:
     """Add a gradient to another, and set it to 0."""
     theirs += mine
     mine[...] = 0
+
+
+@kernel
+def merge_sums(copy: Array, sums: Array) -> None:
+    """Add one lane's copy of sums to them, and set it to 0."""
+    move_gradient(copy, sums)
+
+
+@kernel
+def move_gradient_axes(mine: Array, theirs: Array) -> None:
+    """Do as move_gradient, for more than 4 axes in any order."""
+    move_gradient(mine, theirs)

@@ -77,7 +77,7 @@ def infogain_forward(
     norm: Array,
     stat: Array,
     axis: int,
-    outer: int,
+    each: int,
     normalization: int,
     ignores: int,
     ignored: int,
@@ -91,7 +91,7 @@ def infogain_forward(
     valid = label.reshape(-1).astype(np.int64) != ignored if ignores else np.ones(at.shape, bool)
     terms = -(gains.reshape(classes, classes)[at] * np.log(np.maximum(rows, SMALLEST))).sum(axis=1)
     total = np.where(inside, terms, np.nan)[valid].sum(dtype=np.float64)
-    settle(total, (at.size, valid.sum(), outer, 1)[normalization], top, norm, stat, normalization != 3, sums)
+    settle(total, (at.size, valid.sum(), at.size / each, 1)[normalization], top, norm, stat, normalization != 3, sums)
 
 
 @kernel

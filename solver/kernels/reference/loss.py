@@ -44,7 +44,7 @@ def softmax_loss_forward(
     norm: Array,
     stat: Array,
     axis: int,
-    outer: int,
+    each: int,
     normalization: int,
     ignores: int,
     ignored: int,
@@ -52,7 +52,7 @@ def softmax_loss_forward(
 ) -> None:
     """Set prob to softmax(x) and top to the mean of -log prob[label]; with sums, to the sum, stat growing likewise.
 
-    ``outer`` is what BATCH_SIZE divides by.
+    ``each`` is the number of positions of what BATCH_SIZE counts.
     """
     softmax_forward(x, prob, axis)
     at = label.reshape(-1).astype(np.int64)
@@ -62,7 +62,7 @@ def softmax_loss_forward(
     picked = rows[np.arange(at.size), np.where(inside, at, 0)]
     terms = np.where(inside, -np.log(np.maximum(picked, np.finfo(np.float32).tiny)), np.nan)
     total = terms[valid].sum(dtype=np.float64)
-    settle(total, (at.size, valid.sum(), outer, 1)[normalization], top, norm, stat, normalization != 3, sums)
+    settle(total, (at.size, valid.sum(), at.size / each, 1)[normalization], top, norm, stat, normalization != 3, sums)
 
 
 @kernel
@@ -100,9 +100,9 @@ def euclidean_forward(x: Array, z: Array, top: Array, stat: Array, sums: int) ->
 
 
 @kernel
-def euclidean_backward(x: Array, z: Array, dx: Array, dtop: Array, sums: int, sign: float, factor: float) -> None:
-    """Set dx to sign (x - z) dtop / N."""
-    dx[...] = (x - z) * (dtop.reshape(-1)[0] * sign * (factor if sums else 1 / max(x.shape[0], 1)))
+def euclidean_backward(x: Array, z: Array, dx: Array, dtop: Array, sign: float, factor: float) -> None:
+    """Set dx to sign (x - z) dtop factor."""
+    dx[...] = (x - z) * (dtop.reshape(-1)[0] * sign * factor)
 
 
 @kernel

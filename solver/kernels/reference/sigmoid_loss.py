@@ -15,7 +15,7 @@ def sigmoid_loss_forward(
     top: Array,
     norm: Array,
     stat: Array,
-    outer: int,
+    each: int,
     normalization: int,
     ignores: int,
     ignored: int,
@@ -25,7 +25,7 @@ def sigmoid_loss_forward(
     valid = t.astype(np.int64) != ignored if ignores else np.ones(t.shape, bool)
     terms = np.log1p(np.exp(-abs(x))) - x * (t - (x >= 0))
     total = terms[valid].sum(dtype=np.float64)
-    settle(total, (x.size, valid.sum(), outer, 1)[normalization], top, norm, stat, normalization != 3, sums)
+    settle(total, (x.size, valid.sum(), x.size / each, 1)[normalization], top, norm, stat, normalization != 3, sums)
 
 
 @kernel
