@@ -82,7 +82,7 @@ class MixedProgram:
 
 
 def _bound(calls: Sequence[Call], kernels: str, lanes: Lanes) -> Program:
-    if lanes.count == 1:
+    if lanes.count == 1 or not calls:
         return _compiled.Program([list(calls)], kernels)
     steps = plan(calls, _roles(), lanes)
     return _compiled.Program(
