@@ -68,12 +68,13 @@ def _assemble(
 
     apply_overrides(solver_param, spec.solver_overrides)
     data = _open(spec) if spec.data else None
-    net = train_file.build(pb.TRAIN, data=data.train if data else None, seed=spec.seed)
+    net = train_file.build(pb.TRAIN, data=data.train if data else None, seed=spec.seed, threads=spec.threads)
     net.clock = perf_counter
     _check_cuts(net, spec, train_file.path)
     test_net = None
     if spec.test_samples and data_layer(test_file.param, pb.TEST) is not None:
-        test_net = test_file.build(pb.TEST, data=data.test if data else None, seed=spec.seed, share=net)
+        test_data = data.test if data else None
+        test_net = test_file.build(pb.TEST, data=test_data, seed=spec.seed, threads=spec.threads, share=net)
     solver = make_solver(solver_param, net, where)
     files = CaffeFiles(net, solver, solver_param.snapshot_format == pb.SolverParameter.HDF5)
     about_data = {

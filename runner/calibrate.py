@@ -14,6 +14,7 @@ from batchbrew.runner.build import build
 from batchbrew.runner.folder import RunFolder, write_json
 from batchbrew.runner.job import Job
 from batchbrew.runner.order import batch_indices
+from batchbrew.runner.pinning import pin
 from batchbrew.runner.worker import check_size
 from batchbrew.runner.world import World
 
@@ -32,7 +33,9 @@ def measure(path: Path, world: World, nodes: int) -> None:
     """
     check_size(world, nodes)
     folder = RunFolder(path)
-    built = build(folder, folder.spec())
+    spec = folder.spec()
+    built = build(folder, spec)
+    pin(world, spec)
     message_bytes = built.job.net.flat.message.nbytes
     if world.size > 1:
         result: dict[str, Any] = {"allreduce": allreduce_seconds(world, message_bytes)}

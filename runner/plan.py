@@ -22,6 +22,8 @@ class TrainOptions:
 
     solver: Path
     nodes: int = 1
+    threads: int = 1
+    pin: bool = True
     batch: int | None = None
     accumulate: int | None = None
     data: str | None = None
@@ -66,6 +68,8 @@ def plan_train(options: TrainOptions) -> TrainPlan:
         start_digest=file_digest(start) if start is not None else None,
         batch=batch,
         nodes=options.nodes,
+        threads=options.threads,
+        pin=options.pin,
         accumulate=accumulate,
         seed=_seed(options, sources),
         shuffle=options.shuffle,

@@ -17,7 +17,7 @@ Metric = Literal["accuracy", "loss"]
 Scaling = Literal["strong", "weak"]
 
 # Names and places, for people: the contents behind them are in the hash as digests.
-_LABELS = frozenset({"study", "net", "solver", "data", "start", "allow_oversubscription"})
+_LABELS = frozenset({"study", "net", "solver", "data", "start", "allow_oversubscription", "pin"})
 # What a study varies. Two runs whose other fields agree may be divided by each other.
 _VARIED = frozenset({"batch", "nodes", "accumulate", "seed", "strategy", "strategy_options", "balancer"}) | frozenset(
     {"lr_rule", "lr_base_batch", "lr_warmup_samples"}
@@ -85,6 +85,7 @@ class RunSpec(Config):
     nodes: int = Field(ge=1)
     accumulate: int = Field(default=1, ge=1)
     threads: int = Field(default=1, ge=1)
+    pin: bool = True
     seed: int = Field(default=1, ge=0)
     shuffle: bool = True
     strategy: str = "allreduce"

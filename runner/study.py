@@ -66,6 +66,7 @@ class Study:
             nodes=nodes,
             accumulate=file.accumulate,
             threads=file.threads,
+            pin=file.pin,
             seed=seed,
             shuffle=file.shuffle,
             strategy=file.strategy.name,

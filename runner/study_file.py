@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -153,7 +153,8 @@ class StudyFile(Config):
     strategy: StrategyChoice = StrategyChoice(name="allreduce")
     balancer: str = "equal"
     accumulate: int = Field(default=1, ge=1)
-    threads: Literal[1] = 1
+    threads: int = Field(default=1, ge=1)
+    pin: bool = True
     shuffle: bool = True
     target: Target | None = None
     stop: Stop = Stop()
@@ -163,13 +164,6 @@ class StudyFile(Config):
     solver_overrides: dict[str, Any] = Field(default_factory=dict)
     allow_oversubscription: bool = False
     calibrate: bool = True
-
-    @field_validator("threads", mode="before")
-    @classmethod
-    def _threads(cls, value: Any) -> Any:
-        if value != 1:
-            raise ValueError("the engine runs one thread a node in this version: set 1, and use more nodes")
-        return value
 
     @field_validator("balancer")
     @classmethod

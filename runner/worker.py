@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from batchbrew.errors import UserError
-from batchbrew.runner import environment, start
+from batchbrew.runner import environment, pinning, start
 from batchbrew.runner.build import Built, build, statistics_batch
 from batchbrew.runner.caffe_log import CaffeLog
 from batchbrew.runner.folder import RunFolder
@@ -73,6 +73,7 @@ def _prepare(folder: RunFolder, built: Built, nodes: NodeSet, log: str) -> Run:
     spec = job.spec
     found = together(world, lambda: start.take_up(folder, built, world))
     about = environment.collect(world, spec.threads)
+    about["pinned"] = pinning.pin(world, spec)
     strategy_class = STRATEGIES.get(spec.strategy)
     strategy = strategy_class(strategy_class.Options.model_validate(spec.strategy_options))
     history = History.of(spec)

@@ -10,10 +10,11 @@ from numpy.typing import DTypeLike, NDArray
 from batchbrew.protos import messages as pb
 from batchbrew.solver import wiring
 from batchbrew.solver.blob import Array, Blob, aligned_zeros
-from batchbrew.solver.compiled import Compiled, Sizes, activation_bytes, compile_net, prepare_program
+from batchbrew.solver.chunks import chunk_size, pieces
+from batchbrew.solver.compiled import Compiled, Sizes, compile_net
 from batchbrew.solver.data.keys import sample_keys
 from batchbrew.solver.data.part import Samples
-from batchbrew.solver.kernels import Copies, Lanes, choose, compile_program
+from batchbrew.solver.kernels import choose, choose_threads
 from batchbrew.solver.labels import check_labels
 from batchbrew.solver.layer import Builder, Layer
 from batchbrew.solver.layers.losses import Loss
@@ -21,13 +22,10 @@ from batchbrew.solver.layers.samples import SampleLayer
 from batchbrew.solver.parameter import Flat, Parameter
 from batchbrew.solver.shares import obstacles
 from batchbrew.solver.sharing import adopt, share_parameters
+from batchbrew.solver.standing import Standing
 from batchbrew.solver.summary import LayerRow, layer_rows
 from batchbrew.solver.upgrade import upgraded
 from batchbrew.solver.whole import WholeBatch
-
-CHUNK_BYTES = 4 << 20  # activations of one chunk a thread: they should stay in the caches
-MAX_CHUNK = 64  # samples of one chunk a thread
-WORTH_SHARING = 1 << 15  # parameters: to update fewer takes no longer than to wake a thread
 
 
 class Net:
@@ -35,8 +33,8 @@ class Net:
 
     ``data``: the samples for its Data layers (else they resolve the source they name). ``share``: another net whose
     equally named parameters this one uses. ``chunk``: samples run depth first at a time (None: as fit the caches).
-    ``threads`` share the samples of a chunk, where kernels are compiled; results are the same but for the order of the
-    sums in doubles. ``where``, ``positions``: the file and the (line, column) of each layer, for messages.
+    ``threads`` share each chunk, where kernels are compiled (None: BATCHBREW_THREADS, or 1). ``where``, ``positions``:
+    the file and the (line, column) of each layer, for messages.
 
     A net yields sums: ``zero_sums``, then ``accumulate`` any number of samples any number of times; ``flat.grads``,
     ``statistics`` and ``count`` add up, and one division by ``count`` makes the gradient of the mean loss.
@@ -56,7 +54,7 @@ class Net:
         seed: int = 0,
         kernels: str | None = None,
         dtype: DTypeLike = np.float32,
-        threads: int = 1,
+        threads: int | None = None,
         share: Net | None = None,
         level: int = 0,
         stages: Sequence[str] = (),
@@ -69,7 +67,7 @@ class Net:
         self.kernels = choose(kernels)
         if self.dtype != np.float32:
             self.kernels = "reference"
-        self.threads = 1 if self.kernels == "reference" else threads
+        self.threads = 1 if self.kernels == "reference" else choose_threads(threads)
         self._data = data
         state = pb.NetState()
         state.CopyFrom(param.state)
@@ -86,14 +84,11 @@ class Net:
         check_labels(self.wiring)
         self._number_statistics()
         self._place_parameters(share)
-        fits = int(CHUNK_BYTES / max(activation_bytes(self.wiring), 1.0))
-        self.chunk = chunk or max(1, min(MAX_CHUNK, fits)) * self.threads
+        self.chunk = chunk or chunk_size(self.wiring, self.threads)
         self._programs: dict[tuple[int, bool], Compiled] = {}
-        self._compile_always()
+        self.standing = Standing(self.wiring, self.kernels, self.threads, self.sums, self.flat)
         self._stale = True
-        self.whole = WholeBatch(
-            self.wiring, self.kernels, self._builder, prepare=self._prepare, merge=self._merge, seed=seed
-        )
+        self.whole = WholeBatch(self.wiring, self.kernels, self._builder, self.standing, seed)
         self._passes = 0
         self.clock: Callable[[], float] = lambda: 0.0  # the caller's; a net reads no clock of its own
         self.fed_seconds = 0.0  # what reading and transforming samples took so far, by that clock
@@ -152,20 +147,7 @@ class Net:
         factors = {}
         if len(self._losses) > 1:
             factors = {layer.salt: 1 / (layer.divisor_per_sample() or 1.0) for layer in self._losses}
-        return Builder(self.dtype, sums, samples, factors, self._copies)
-
-    def _compile_always(self) -> None:
-        """Make the programs that do not depend on the number of samples."""
-        turned = [p.turned.grads for layer in self.layers for p in layer.parameters if p.turned is not None]
-        self._copies = Copies(self.threads, [self.sums, self.flat.grads, *turned])
-        build = Builder(self.dtype, True, 0, {}, Copies(self.parameter_threads))
-        self._prepare = prepare_program(self.wiring, self.kernels, build)
-        self._merge = compile_program(self._copies.merging(), self.kernels, Lanes(self.parameter_threads))
-
-    @property
-    def parameter_threads(self) -> int:
-        """How many threads are worth using on all parameters at once."""
-        return self.threads if self.flat.size >= WORTH_SHARING else 1
+        return Builder(self.dtype, sums, samples, factors, self.standing.copies)
 
     # --- the batch of the prototxt at once, divided as Caffe divides -------------------------------------------------
 
@@ -202,8 +184,8 @@ class Net:
     def renew(self) -> None:
         """Compile anew, for parameters whose memory is another now."""
         self._programs.clear()
-        self._compile_always()
-        self.whole.renew(self._prepare, self._merge)
+        self.standing.compile()
+        self.whole.renew()
 
     # --- sums over any number of samples ----------------------------------------------------------------------------
 
@@ -220,7 +202,7 @@ class Net:
             self._pass(indices, backward=True)
             return
         if self._stale:
-            self._prepare.run()
+            self.standing.prepare()
             self._stale = False
         self._run(indices, epoch, backward=True)
 
@@ -243,7 +225,7 @@ class Net:
     def _run(self, indices: NDArray[np.int64], epoch: int, backward: bool) -> None:
         self.sums[-1] += len(indices)
         try:
-            for piece in self._pieces(indices):
+            for piece in pieces(indices, len(indices) if self.whole_batch else self.chunk, self.threads):
                 compiled = self._compiled(len(piece), backward)
                 begin = self.clock()
                 keys = sample_keys(self.seed, epoch, piece)
@@ -253,15 +235,7 @@ class Net:
                 self.fed_seconds += self.clock() - begin
                 compiled.program.run()
         finally:
-            self._merge.run(0, -1 if backward else self.threads - 1)  # the statistics come first
-
-    def _pieces(self, indices: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Return ``indices`` cut into chunks, nearly equal and such that threads get equally many where possible."""
-        if self.whole_batch or len(indices) <= self.chunk:
-            return [indices] if len(indices) else []
-        unit = self.threads if self.chunk % self.threads == 0 else 1
-        units, pieces = -(-len(indices) // unit), -(-len(indices) // self.chunk)
-        return np.array_split(indices, [unit * (units * i // pieces) for i in range(1, pieces)])
+            self.standing.merge(backward)
 
     def _compiled(self, samples: int, backward: bool) -> Compiled:
         if (samples, backward) not in self._programs:

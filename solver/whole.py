@@ -13,32 +13,23 @@ from batchbrew.solver.blob import Array, Blob, Shape
 from batchbrew.solver.compiled import Compiled, Sizes, compile_net
 from batchbrew.solver.data.keys import sample_keys
 from batchbrew.solver.hooks import Hooks
-from batchbrew.solver.kernels import Program
 from batchbrew.solver.layer import Builder
 from batchbrew.solver.layers.samples import SampleLayer
 from batchbrew.solver.layers.sources import SourceLayer
+from batchbrew.solver.standing import Standing
 from batchbrew.solver.wiring import Wiring
 
 
 class WholeBatch:
     """Runs a net as Caffe does: ranges of layers, sources in their own order, shapes that may change between passes.
 
-    ``builder(sums, samples)`` makes what programs are collected in; ``prepare`` runs before each backward pass, and
-    ``merge`` whenever one has run, to add up what threads have summed apart.
+    ``builder(sums, samples)`` makes what programs are collected in; ``standing`` are those run around backward passes.
     """
 
     def __init__(
-        self,
-        net: Wiring,
-        kernels: str,
-        builder: Callable[[bool, int], Builder],
-        *,
-        prepare: Program,
-        merge: Program,
-        seed: int,
+        self, net: Wiring, kernels: str, builder: Callable[[bool, int], Builder], standing: Standing, seed: int
     ) -> None:
-        self._net, self._kernels, self._builder, self._seed = net, kernels, builder, seed
-        self._prepare, self._merge = prepare, merge
+        self._net, self._kernels, self._builder, self._standing, self._seed = net, kernels, builder, standing, seed
         self._stops = [
             i for i, layer in enumerate(net.layers) if isinstance(layer, SourceLayer) or layer.dynamic
         ]  # layers before which something has to be done
@@ -79,9 +70,8 @@ class WholeBatch:
                 return shape[0] if shape else 1
         return 1
 
-    def renew(self, prepare: Program, merge: Program) -> None:
-        """Note that the memory of parameters is another, and ``prepare`` and ``merge`` too."""
-        self._prepare, self._merge = prepare, merge
+    def renew(self) -> None:
+        """Note that the memory of parameters is another."""
         self._compiled = None
 
     def reshape(self) -> None:
@@ -150,7 +140,7 @@ class WholeBatch:
         first = len(self._net.layers) - 1 if start is None else start
         if first < end:
             return
-        self._prepare.run()
+        self._standing.prepare()
         if self.hooks.backward:
             for i in range(first, end - 1, -1):
                 self.hooks.call("before_backward", i)
@@ -189,7 +179,7 @@ class WholeBatch:
         try:
             self.compiled.program.run(spans[first][0], spans[end][1])
         finally:
-            self._merge.run()
+            self._standing.merge()
 
     def _run(self, start: int, stop: int) -> None:
         if start < stop:

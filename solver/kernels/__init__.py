@@ -23,8 +23,9 @@ try:
 except ImportError:  # no C compiler when it was installed
     _compiled = None  # type: ignore[assignment]
 
-__all__ = ["Call", "Copies", "Lanes", "Program", "available", "choose", "compile_program"]
+__all__ = ["Call", "Copies", "Lanes", "Program", "available", "choose", "choose_threads", "compile_program", "pin"]
 ONE = Lanes()
+MOST_THREADS = 1024
 
 
 class Program(Protocol):
@@ -137,3 +138,25 @@ def compile_program(calls: Sequence[Call], kernels: str, lanes: Lanes = ONE) -> 
     if all(map(_is_compiled, calls)):
         return _bound(calls, kernels, lanes)
     return MixedProgram(calls, kernels, lanes)
+
+
+def choose_threads(number: int | None = None) -> int:
+    """Return how many threads to use: ``number``, else what BATCHBREW_THREADS says, else 1.
+
+    Raises UserError for what is no number of threads.
+    """
+    given = os.environ.get("BATCHBREW_THREADS") or "1"
+    if number is None:
+        number = int(given) if given.isdecimal() else 0
+        if not 1 <= number <= MOST_THREADS:
+            raise UserError(f"BATCHBREW_THREADS: must be a number from 1 to {MOST_THREADS} (found '{given}')")
+    return number
+
+
+def pin(processors: Sequence[int]) -> None:
+    """Keep each thread of all programs on one of these logical processors, the calling thread on the first.
+
+    Threads and processes that the calling thread starts later are there too, unless they say otherwise.
+    """
+    if _compiled is not None:
+        _compiled.pin(list(processors))

@@ -54,7 +54,7 @@ class Solver(ABC):
         l1 = float(param.regularization_type == "L1")
         self.numbers = np.array([0.0, 0.0, param.momentum, param.weight_decay, l1, self.second, param.delta])
         self._norm = np.zeros(1)
-        lanes = Lanes(net.parameter_threads)
+        lanes = Lanes(net.standing.threads)
         self._update, self._update_and_leave = (
             compile_program(self._calls(leave), net.kernels, lanes) for leave in (0, 1)
         )

@@ -16,7 +16,7 @@ from test_sums import BODY, LOSS, POSITIONS, TWO
 
 import batchbrew
 from batchbrew.protos import messages as pb
-from batchbrew.solver import net as net_module
+from batchbrew.solver import standing
 from batchbrew.solver.data.part import Part
 from batchbrew.solver.kernels import Copies, Lanes, compile_program
 from batchbrew.solver.kernels.lanes import plan
@@ -46,7 +46,7 @@ HEADS = {
 @pytest.fixture(autouse=True)
 def cut_all(monkeypatch):
     """Cut the operations on parameters of nets of any size."""
-    monkeypatch.setattr(net_module, "WORTH_SHARING", 1)
+    monkeypatch.setattr(standing, "WORTH_SHARING", 1)
 
 
 def assert_equal(found, wanted):

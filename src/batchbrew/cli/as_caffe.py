@@ -12,8 +12,8 @@ from batchbrew.glog import log
 
 # Options of `batchbrew train` that have no meaning in Caffe's loop, with the value of each that says nothing.
 FOREIGN: dict[str, Any] = {
-    "nodes": 1, "batch": None, "accumulate": None, "data": None, "out": None, "target": None, "max_updates": None,
-    "epochs": None, "seconds": None, "checkpoint_every": None, "oversubscribe": False,
+    "nodes": 1, "threads": 1, "batch": None, "accumulate": None, "data": None, "out": None, "target": None,
+    "max_updates": None, "epochs": None, "seconds": None, "checkpoint_every": None, "oversubscribe": False,
 }  # fmt: skip
 
 

@@ -32,6 +32,7 @@ _LOG_HELP = "A progress bar, Caffe's log lines, or neither; auto: a bar on a ter
 @click.command()
 @click.option("--solver", type=_PATH, required=True, help="Solver prototxt.")
 @click.option("--nodes", type=_COUNT, default=1, show_default=True, help="MPI ranks.")
+@click.option("--threads", type=_COUNT, default=1, show_default=True, help="Threads of each rank.")
 @click.option("--batch", type=_COUNT, help="Global batch: samples per update over all nodes. [default: the net's]")
 @click.option("--accumulate", type=_COUNT, help="Pieces of a node's share. [default: iter_size]")
 @click.option("--data", help="Data set: a name or a path. [default: the net's source]")
@@ -46,12 +47,13 @@ _LOG_HELP = "A progress bar, Caffe's log lines, or neither; auto: a bar on a ter
 @click.option("--checkpoint-every", type=_COUNT, help="Updates between checkpoints. [default: one epoch]")
 @click.option("--oversubscribe", is_flag=True, help="Allow more nodes than cores.")
 @click.option("--log", type=click.Choice(LOGS), default="auto", show_default=True, help=_LOG_HELP)
+@click.option("--no-pin", is_flag=True, help="Do not keep each of several threads on a core of its own.")
 @click.option("--no-shuffle", is_flag=True, help="Use the samples in the order of the file.")
 @click.option("--as-caffe", is_flag=True, help="Run Caffe's own loop in one process; only Caffe's files are written.")
 @click.option("--sigint-effect", default="stop", show_default=True, help="Of Caffe's loop: stop, snapshot or none.")
 @click.option("--sighup-effect", default="snapshot", show_default=True, help="Of Caffe's loop, as above.")
 @state_flags
-def train(log: str, no_shuffle: bool, as_caffe: bool, **given: Any) -> int:
+def train(log: str, no_shuffle: bool, no_pin: bool, as_caffe: bool, **given: Any) -> int:
     """Train one net, on one or several nodes; repeated, it goes on from the last checkpoint.
 
     --level, --stage, --sigint-effect and --sighup-effect are of Caffe's own loop and ask for it, as --as-caffe does.
@@ -65,7 +67,7 @@ def train(log: str, no_shuffle: bool, as_caffe: bool, **given: Any) -> int:
         log = "bar" if sys.stderr.isatty() else "caffe"
     out = given.pop("out")
     given["weights"] = Path(given["weights"]) if given["weights"] is not None else None
-    options = TrainOptions(shuffle=not no_shuffle, **given)
+    options = TrainOptions(shuffle=not no_shuffle, pin=not no_pin, **given)
     if under_mpi():
         return _as_rank(options, out, log)
     plan = plan_train(options)
