@@ -65,8 +65,9 @@ def check_cores(world: World, spec: RunSpec) -> None:
 def too_many(nodes: int, threads: int, found: str) -> str:
     """Return the text of the refusal to run more threads than there are cores."""
     thread = "thread" if threads == 1 else "threads"
+    node = "node" if nodes == 1 else "nodes"
     return (
-        f"{nodes} nodes x {threads} {thread} need {nodes * threads} cores, but {found}: use fewer nodes, or allow it "
+        f"{nodes} {node} x {threads} {thread} need {nodes * threads} cores, but {found}: use fewer nodes, or allow it "
         "(--oversubscribe; allow_oversubscription: true in a study) and do not read its times as a measurement"
     )
 

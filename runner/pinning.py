@@ -19,10 +19,9 @@ def pin(world: World, spec: RunSpec) -> list[list[int]]:
     found: list[list[int]] = world.bcast(places(world.gather((world.host, _by_core(affinity()))), spec.threads))
     if spec.threads == 1 or not spec.pin:
         return [[] for _ in found]
-    if found[world.rank]:
-        from batchbrew.solver.kernels import pin as keep
+    from batchbrew.solver.kernels import pin as keep
 
-        keep(found[world.rank])
+    keep(found[world.rank])
     return found
 
 

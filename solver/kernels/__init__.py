@@ -156,7 +156,8 @@ def choose_threads(number: int | None = None) -> int:
 def pin(processors: Sequence[int]) -> None:
     """Keep each thread of all programs on one of these logical processors, the calling thread on the first.
 
-    Threads and processes that the calling thread starts later are there too, unless they say otherwise.
+    Threads and processes that the calling thread starts later are there too, unless they say otherwise. None are
+    given where several threads have to share a processor: who waits for the others then sleeps at once.
     """
     if _compiled is not None:
         _compiled.pin(list(processors))

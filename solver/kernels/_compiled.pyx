@@ -90,7 +90,7 @@ def kernel_names() -> list[str]:
 
 
 def pin(list cpus) -> None:
-    """Pin lane n of all programs to cpus[n], lane 0 being the calling thread."""
+    """Pin lane n of all programs to cpus[n], lane 0 being the calling thread; none: let lanes share cores and sleep."""
     cdef int places[LANES_MOST]
     cdef int n
     if len(cpus) > LANES_MOST:

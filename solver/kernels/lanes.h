@@ -32,7 +32,7 @@ static struct {
     _Alignas(64) unsigned phase;   /* number of barriers passed */
     _Alignas(64) unsigned sleepers;
     int threads, lanes; /* there are, beside the caller; and in this job */
-    int room;           /* cores to run on: nobody spins where there are fewer than lanes */
+    int room, measured; /* cores to run on, and whether that is known: nobody spins where there are fewer than lanes */
     int pinned, cpu[LANES_MOST];
     int prepared;
     lanes_job job;
@@ -134,8 +134,9 @@ static int lanes_have(int lanes) {
     if (!pool.prepared) {
         pool.prepared = 1;
         pthread_atfork(NULL, NULL, lanes_forget);
-        if (!pool.room) pool.room = lanes_cores();
     }
+    if (!pool.measured) pool.room = lanes_cores();
+    pool.measured = 1;
     sigset_t all, before;
     sigfillset(&all);
     while (pool.threads < lanes - 1) {
@@ -167,12 +168,13 @@ static int lanes_run(int lanes, lanes_job job, void *what) {
     return able;
 }
 
-/* Pin lane n to cpus[n], lane 0 being whoever calls; no cpus: leave all where they are. */
+/* Pin lane n to cpus[n], lane 0 being whoever calls; no cpus: there are too few, so that nobody is to spin. */
 static void lanes_pin(int count, const int *cpus) {
     pthread_mutex_lock(&pool.busy);
     pool.pinned = count;
     for (int n = 0; n < count; n++) pool.cpu[n] = cpus[n];
-    if (count) pool.room = count;
+    pool.room = count;
+    pool.measured = 1;
     lanes_bind(pthread_self(), 0);
     for (int lane = 1; lane <= pool.threads; lane++) lanes_bind(pool.thread[lane], lane);
     pthread_mutex_unlock(&pool.busy);

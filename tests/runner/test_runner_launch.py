@@ -5,12 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from runner_support import here, new_folder
 
 from batchbrew.errors import UserError
-from batchbrew.runner import environment, launch
+from batchbrew.runner import environment, launch, pinning
 from batchbrew.runner.progress import Follower, share_done
 from batchbrew.runner.spec import Stop
 
@@ -83,6 +84,43 @@ def test_threads_and_binding_of_the_ranks(monkeypatch):
     crowded = launch.environment_for(1, oversubscribed=True)
     assert crowded["PRTE_MCA_hwloc_default_binding_policy"] == "none"
     assert crowded["OMPI_MCA_mpi_yield_when_idle"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("ranks", "threads", "wanted"),
+    [
+        ([("a", [3, 5])], 2, [[3, 5]]),  # a launcher gave it two
+        ([("a", [0, 1, 2, 3])], 2, [[0, 1]]),
+        ([("a", [0, 1, 2, 3, 4])] * 2, 2, [[0, 1], [2, 3]]),
+        ([("a", [0, 1]), ("b", [0, 1]), ("a", [2, 3])], 2, [[0, 1], [0, 1], [2, 3]]),
+        ([("a", [0, 1])] * 2 + [("b", [0, 1, 2, 3])], 2, [[], [], [0, 1]]),
+        ([("a", [0, 2, 1, 3])] * 2, 2, [[0, 2], [1, 3]]),  # whole cores first
+        ([("a", [0, 1])], 3, [[]]),
+    ],
+)
+def test_places_of_threads(ranks, threads, wanted):
+    assert pinning.places(ranks, threads) == wanted
+
+
+def test_second_hardware_threads_come_last(tmp_path, monkeypatch):
+    monkeypatch.setattr(pinning, "_SIBLINGS", tmp_path)
+    for cpu in range(4):
+        (tmp_path / f"cpu{cpu}" / "topology").mkdir(parents=True)
+        (tmp_path / f"cpu{cpu}" / "topology" / "thread_siblings_list").write_text("0-1\n" if cpu < 2 else "2,3\n")
+    assert pinning._by_core([0, 1, 2, 3, 9]) == [0, 2, 9, 1, 3]
+
+
+def test_threads_are_pinned_only_where_there_are_several_and_it_is_wanted():
+    code = (
+        "import os, sys; sys.path.insert(0, sys.argv[1]); from runner_support import make_spec\n"
+        "from batchbrew.runner import pinning; from batchbrew.runner.world import OneRank\n"
+        "before = os.sched_getaffinity(0)\n"
+        "for changes in ({'threads': 1}, {'threads': 2, 'pin': False}, {'threads': len(before) + 1}):\n"
+        "    pinning.pin(OneRank(), make_spec(**changes)); assert os.sched_getaffinity(0) == before, changes\n"
+        "if len(before) > 1:\n"
+        "    found = pinning.pin(OneRank(), make_spec(threads=2)); assert os.sched_getaffinity(0) == {found[0][0]}\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(Path(__file__).parent)], check=True)
 
 
 def test_exit_codes_and_errors_pass_through(tmp_path, monkeypatch, capfd):

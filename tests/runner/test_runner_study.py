@@ -192,9 +192,10 @@ BAD = [
         "12:18: stop.plateau.patience: input should be greater than or",
     ),
     (
-        "calibrate: false", "threads: 2",
-        "15:1: threads: the engine runs one thread a node in this version: set 1, and use more nodes (found 2)",
+        "calibrate: false", "threads: 0", "15:1: threads: input should be greater than or equal to 1 (found 0)",
     ),
+    ("calibrate: false", "threads: two", "15:1: threads: input should be a valid integer"),
+    ("calibrate: false", "pin: 5", "15:1: pin: input should be a valid boolean"),
     (
         "calibrate: false", "strategy: alreduce",
         "15:1: strategy: unknown strategy 'alreduce' - did you mean 'allreduce'? (known: allreduce)",

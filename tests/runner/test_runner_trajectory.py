@@ -98,6 +98,19 @@ def test_any_number_of_ranks_and_pieces(home, whole, nodes, accumulate):
     assert_same(trained(home, f"n{nodes}a{accumulate}", nodes, "--accumulate", str(accumulate)), whole)
 
 
+@pytest.mark.parametrize(("nodes", "threads"), [(1, 2), (1, 3), (2, 2)])
+def test_any_number_of_threads(home, whole, nodes, threads):
+    out = trained(home, f"n{nodes}t{threads}", nodes, "--threads", str(threads))
+    if nodes == 1:
+        np.testing.assert_array_equal(values(out), values(whole))
+        assert losses(out) == losses(whole)
+    assert_same(out, whole)
+    about = records(out, "header")[0]["environment"]
+    cores = len(os.sched_getaffinity(0))
+    assert about["threads"] == threads
+    assert [len(own) for own in about["pinned"]] == [threads if nodes * threads <= cores else 0] * nodes
+
+
 def test_the_same_configuration_gives_the_same_bits(home, whole):
     again = trained(home, "again", 1)
     np.testing.assert_array_equal(values(again), values(whole))

@@ -15,6 +15,7 @@ from test_gradients import CASES, LABELS, spaced
 from test_sums import BODY, LOSS, POSITIONS, TWO
 
 import batchbrew
+from batchbrew.errors import UserError
 from batchbrew.protos import messages as pb
 from batchbrew.solver import standing
 from batchbrew.solver.data.part import Part
@@ -229,3 +230,15 @@ def test_an_error_within_a_pass_leaves_no_sums_behind(monkeypatch):
         each.zero_sums()
         each.accumulate(np.arange(3), 0)
     np.testing.assert_allclose(net.flat.grads, alone.flat.grads, 1e-12, 1e-12)
+
+
+@pytest.mark.parametrize("given", ["0", "two", "-1", "1.5", "9999"])
+def test_number_of_threads_in_the_environment(monkeypatch, given):
+    monkeypatch.setenv("BATCHBREW_THREADS", "3")
+    assert net_of(BODY + LOSS, data=samples(40)).threads == 3
+    assert net_of(BODY + LOSS, data=samples(40), kernels="reference").threads == 1
+    assert net_of(BODY + LOSS, data=samples(40), threads=2).threads == 2
+    monkeypatch.setenv("BATCHBREW_THREADS", given)
+    with pytest.raises(UserError) as found:
+        net_of(BODY + LOSS, data=samples(40))
+    assert str(found.value) == f"BATCHBREW_THREADS: must be a number from 1 to 1024 (found '{given}')"
