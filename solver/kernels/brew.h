@@ -32,7 +32,10 @@ typedef struct brew_op {
  *   n  cut along axis 0, the samples: each lane gets its own (a stride of 0 there: read by all)
  *   w  read only, by all lanes
  *   s  sums in doubles: each lane adds to a copy of its own, merged later
+ *   k  sums in doubles, cut along axis 1: nobody needs a copy
+ *   r  read only, cut along axis 1
  *   l  working memory with one row a lane: axis 0 has as many rows as there are lanes, and each gets [lane : lane + 1]
+ * Roles behind a bar are a second way, taken where the sums are larger than a core's cache.
  * A kernel may be cut if what it computes for a sample depends on nothing but that sample. NULL, or arrays that do not
  * fit (`l` with another number of rows, samples that do not lie behind each other): one lane runs it alone. */
 typedef struct {

@@ -47,7 +47,7 @@ const brew_entry TABLE[] = {
     {"conv_flip", conv_flip, 0},
     {"conv_backward_data", conv_backward_data, "nwwn"},
     {"dense_forward", dense_forward, "nwwn"},
-    {"dense_backward_weight", dense_backward_weight, "nns"},
+    {"dense_backward_weight", dense_backward_weight, "nns|rwk"},
     {"bias_backward", bias_backward, "ns"},
     {"copy", copy, "nn"},
     {"add", add, "nn"},

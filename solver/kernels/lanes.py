@@ -19,36 +19,49 @@ from numpy.lib.array_utils import byte_bounds
 from batchbrew.solver.blob import Array, aligned_zeros
 
 Call = tuple[str | Callable[..., None], tuple[Any, ...]]  # a kernel's name or any function, and its arguments
+CUT = {"n": 0, "r": 1, "k": 1}  # axis along which arrays of these roles are cut
+CACHE_BYTES = 1 << 20  # of one core
 LINE = 16  # floats in a cache line: lanes had better not share one
 ENOUGH = 2000  # touched pieces of memory to look through: waiting for each other is cheaper than knowing better
 
 
 class Copies:
-    """What lanes beyond the first add to instead of some sums, arrays of doubles in C order that all lanes share."""
+    """What lanes beyond the first add to instead of some sums, arrays of doubles in C order that all lanes share.
+
+    ``used`` holds the pieces of them that programs use: number of the sums, first element and the one behind the last.
+    """
 
     def __init__(self, lanes: int, sums: Sequence[Array] = ()) -> None:
         self.lanes = lanes
         self.sums = [array.reshape(-1) for array in sums if array.size and lanes > 1]
         self.copies = [[aligned_zeros(array.size, np.float64) for _ in range(lanes - 1)] for array in self.sums]
+        self.used: set[tuple[int, int, int]] = set()
 
     def of(self, array: Array, lane: int) -> Array | None:
         """Return a lane's copy of an array that lies within one of the sums, None for one that does not."""
         low, high = byte_bounds(array)
-        for whole, copies in zip(self.sums, self.copies, strict=True):
+        for number, whole in enumerate(self.sums):
             first, last = byte_bounds(whole)
             if first <= low and high <= last:
-                start = array.ctypes.data - first
-                return (
-                    array if lane == 0 else np.ndarray(array.shape, array.dtype, copies[lane - 1], start, array.strides)
-                )
+                if lane == 0:
+                    return array
+                self.used.add((number, (low - first) // whole.itemsize, (high - first) // whole.itemsize))
+                copy = self.copies[number][lane - 1]
+                return np.ndarray(array.shape, array.dtype, copy, array.ctypes.data - first, array.strides)
         return None
 
-    def merging(self) -> list[Call]:
-        """Return the operations that add the copies to their sums and set them to 0."""
+    def merging(self, numbers: Collection[int]) -> list[Call]:
+        """Return the operations that add the copies of some of the sums to them, where used, and set them to 0."""
+        pieces: list[tuple[int, int, int]] = []
+        for number, start, stop in sorted(piece for piece in self.used if piece[0] in numbers):
+            if pieces and pieces[-1][0] == number and start < pieces[-1][2] + LINE:  # parameters begin at lines
+                pieces[-1] = (number, pieces[-1][1], max(stop, pieces[-1][2]))
+            else:
+                pieces.append((number, start, stop))
         return [
-            ("merge_sums", (copy, whole))
-            for whole, copies in zip(self.sums, self.copies, strict=True)
-            for copy in copies
+            ("merge_sums", (copy[start:stop], self.sums[number][start:stop]))
+            for number, start, stop in pieces
+            for copy in self.copies[number]
         ]
 
 
@@ -98,7 +111,8 @@ def plan(calls: Sequence[Call], roles: Mapping[str, str | None], lanes: Lanes) -
     touched: set[Touch] = set()  # since lanes waited last
     work = [0] * lanes.count  # elements since then
     for number, (name, arguments) in enumerate(calls):
-        letters = None if number in lanes.alone else roles.get(str(name))
+        known = None if number in lanes.alone else roles.get(str(name))
+        letters = _way(arguments, known) if known else None
         parts = _cut(arguments, letters, lanes) if letters else None
         if parts:
             options = [parts]
@@ -123,40 +137,47 @@ def plan(calls: Sequence[Call], roles: Mapping[str, str | None], lanes: Lanes) -
 def _cut(arguments: tuple[Any, ...], letters: str, lanes: Lanes) -> Parts | None:
     """Return the arguments of each lane, None where they cannot be cut."""
     places = [i for i, a in enumerate(arguments) if not isinstance(a, int | float)]
-    given = [(i, letter) for i, letter in zip(places, letters, strict=True) if arguments[i] is not None]
-    rows = [arguments[i].shape[0] if arguments[i].ndim else 0 for i, letter in given if letter == "n"]
-    least = min(rows, default=1)
-    if not least or any(count % least for count in rows):
+    given = [(arguments[i], i, letter) for i, letter in zip(places, letters, strict=True) if arguments[i] is not None]
+    cut = {i: array.shape[CUT[letter]] if array.ndim else 0 for array, i, letter in given if letter in CUT}
+    least = min(cut.values(), default=1)
+    if not least or any(count % least for count in cut.values()):
         return None
-    ends = _ends(least, lanes)
+    ends = _ends(least, lanes.count, lanes.samples if "n" in letters else 0)
     parts: Parts = []
     for lane in range(lanes.count):
         part = list(arguments)
-        for i, letter in given:
-            array = arguments[i]
-            if letter == "n":
-                times = array.shape[0] // least
-                part[i] = array[ends[lane] * times : ends[lane + 1] * times]
+        for array, i, letter in given:
+            if letter in CUT:
+                times = cut[i] // least
+                part[i] = array[(slice(None),) * CUT[letter] + (slice(ends[lane] * times, ends[lane + 1] * times),)]
             elif letter == "s":
                 part[i] = lanes.copies.of(array, lane)
             elif letter == "l":
                 part[i] = array[lane : lane + 1] if array.shape[0] == lanes.count else None
             if part[i] is None:
                 return None
-        parts.append(tuple(part) if not rows or ends[lane] < ends[lane + 1] else None)
+        parts.append(tuple(part) if not cut or ends[lane] < ends[lane + 1] else None)
     return parts
 
 
-def _ends(rows: int, lanes: Lanes) -> list[int]:
+def _way(arguments: tuple[Any, ...], roles: str) -> str:
+    """Return the roles to go by, of a kernel that may have two ways: the second is for sums larger than a cache."""
+    first, _, second = roles.partition("|")
+    arrays = [a for a in arguments if not isinstance(a, int | float)]
+    sums = sum(a.nbytes for a, letter in zip(arrays, first, strict=True) if letter == "s" and a is not None)
+    return second if second and sums > CACHE_BYTES else first
+
+
+def _ends(rows: int, lanes: int, samples: int) -> list[int]:
     """Return the row at which each lane begins, and the last one's end; samples stay whole.
 
-    >>> _ends(12, Lanes(2, 3)), _ends(100, Lanes(3))
+    >>> _ends(12, 2, samples=3), _ends(100, 3, samples=0)
     ([0, 4, 12], [0, 32, 64, 100])
     """
-    unit = rows // lanes.samples if lanes.samples and rows % lanes.samples == 0 else 1
-    if not lanes.samples and rows >= LINE * lanes.count:
+    unit = rows // samples if samples and rows % samples == 0 else 1
+    if not samples and rows >= LINE * lanes:
         unit = LINE
-    return [rows // unit * lane // lanes.count * unit for lane in range(lanes.count)] + [rows]
+    return [rows // unit * lane // lanes * unit for lane in range(lanes)] + [rows]
 
 
 def _touches(arguments: tuple[Any, ...], parts: Parts, letters: str | None) -> list[Touch]:
@@ -170,7 +191,7 @@ def _touches(arguments: tuple[Any, ...], parts: Parts, letters: str | None) -> l
         there = [span for span in spans if span]
         if there:
             repeated = letters is not None and whole.ndim and whole.strides[0] == 0 and whole.shape[0] > 1
-            writes = letter != "w" and not (letter == "n" and repeated)
+            writes = letter not in "wr" and not (letter == "n" and repeated)
             place = (whole.ctypes.data, whole.shape, whole.strides)
             found.append(Touch(min(s[0] for s in there), max(s[1] for s in there), spans, writes, place))
     return found

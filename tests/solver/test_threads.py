@@ -152,11 +152,22 @@ def test_no_lane_waits_within_a_chunk(monkeypatch):
         return planned[-1][1]
 
     monkeypatch.setattr("batchbrew.solver.kernels.plan", spy)
-    for name in ("cifar10_quick", "cifar10_full", "lenet"):
+    for name in ("cifar10_quick", "cifar10_full"):
         trained(name, COMPILED[0], 2, None)
     of_samples = [steps for lanes, steps in planned if lanes.samples]
     assert of_samples and not any(step.wait for steps in of_samples for step in steps)
     assert all(None not in step.calls for steps in of_samples for step in steps if step.calls[0][0] != "fill")
+
+
+def test_large_sums_have_no_copies():
+    """The gradient of LeNet's first InnerProduct, 400,000 doubles, is cut itself; others have copies."""
+    path = NETDEFS / "lenet_solver.prototxt"
+    net = solver_net(read_solver(path), path, pb.TRAIN).build(pb.TRAIN, data=samples(20, ZOO["lenet"]), threads=2)
+    net.accumulate(np.arange(10), 0)
+    weights = net.params["ip1"][0]
+    of_gradients = [(start, stop) for number, start, stop in net.standing.copies.used if number == 1]
+    assert not any(start < weights.start + weights.count and weights.start < stop for start, stop in of_gradients)
+    assert sum(stop - start for start, stop in of_gradients) == net.parameters - weights.count
 
 
 def clashing(rows=64, rounds=500):
