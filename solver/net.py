@@ -235,7 +235,7 @@ class Net:
                 self.fed_seconds += self.clock() - begin
                 compiled.program.run()
         finally:
-            self.standing.merge(backward)
+            self.standing.merge(stop=None if backward else 0)
 
     def _compiled(self, samples: int, backward: bool) -> Compiled:
         if (samples, backward) not in self._programs:

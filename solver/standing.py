@@ -27,8 +27,8 @@ class Standing:
     def compile(self) -> None:
         """Make the programs, anew where parameters have other memory now."""
         turned = [p.turned.grads for layer in self._net.layers for p in layer.parameters if p.turned is not None]
-        self.copies = Copies(self._all, [self._statistics, self._flat.grads, *turned])
-        self._merged: tuple[int, Program, Program] | None = None
+        self.copies = Copies(self._all, [self._flat.grads, self._statistics, *turned])
+        self._merges: dict[tuple[int, int, int], Program] = {}
         build = Builder(self._flat.values.dtype, True, 0, {}, Copies(self.threads))
         self._prepare = prepare_program(self._net, self._kernels, build)
 
@@ -36,15 +36,11 @@ class Standing:
         """Run what layers do once after the parameters have changed, before the first backward pass."""
         self._prepare.run()
 
-    def merge(self, gradients: bool = True) -> None:
-        """Add up statistics and gradients."""
-        if self._merged is None or self._merged[0] != len(self.copies.used):  # other programs use other sums
-            statistics, sums = (self.copies.merging(of) for of in ((0,), range(1, len(self.copies.sums))))
-            self._merged = (
-                len(self.copies.used),
-                compile_program(statistics, self._kernels),
-                compile_program(sums, self._kernels, Lanes(self.threads)),
-            )
-        self._merged[1].run()
-        if gradients:
-            self._merged[2].run()
+    def merge(self, start: int = 0, stop: int | None = None) -> None:
+        """Add up what threads summed apart: statistics, and gradients ``start`` to ``stop`` (all by default)."""
+        stop = self._flat.size if stop is None else stop
+        key = (start, stop, len(self.copies.used))  # programs compiled since may use more
+        if key not in self._merges:
+            calls = self.copies.merging(start, stop)
+            self._merges[key] = compile_program(calls, self._kernels, Lanes(self.threads if stop > start else 1))
+        self._merges[key].run()

@@ -33,7 +33,7 @@ class Copies:
 
     def __init__(self, lanes: int, sums: Sequence[Array] = ()) -> None:
         self.lanes = lanes
-        self.sums = [array.reshape(-1) for array in sums if array.size and lanes > 1]
+        self.sums = [array.reshape(-1) for array in sums if lanes > 1]
         self.copies = [[aligned_zeros(array.size, np.float64) for _ in range(lanes - 1)] for array in self.sums]
         self.used: set[tuple[int, int, int]] = set()
 
@@ -50,10 +50,13 @@ class Copies:
                 return np.ndarray(array.shape, array.dtype, copy, array.ctypes.data - first, array.strides)
         return None
 
-    def merging(self, numbers: Collection[int]) -> list[Call]:
-        """Return the operations that add the copies of some of the sums to them, where used, and set them to 0."""
+    def merging(self, low: int, high: int) -> list[Call]:
+        """Return what adds copies to the sums where used, and sets them to 0; of the first sums elements low to high."""
         pieces: list[tuple[int, int, int]] = []
-        for number, start, stop in sorted(piece for piece in self.used if piece[0] in numbers):
+        for number, first, last in sorted(self.used):
+            start, stop = (first, last) if number else (max(first, low), min(last, high))
+            if start >= stop:
+                continue
             if pieces and pieces[-1][0] == number and start < pieces[-1][2] + LINE:  # parameters begin at lines
                 pieces[-1] = (number, pieces[-1][1], max(stop, pieces[-1][2]))
             else:

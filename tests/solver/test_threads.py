@@ -165,9 +165,29 @@ def test_large_sums_have_no_copies():
     net = solver_net(read_solver(path), path, pb.TRAIN).build(pb.TRAIN, data=samples(20, ZOO["lenet"]), threads=2)
     net.accumulate(np.arange(10), 0)
     weights = net.params["ip1"][0]
-    of_gradients = [(start, stop) for number, start, stop in net.standing.copies.used if number == 1]
+    of_gradients = [(start, stop) for number, start, stop in net.standing.copies.used if number == 0]
     assert not any(start < weights.start + weights.count and weights.start < stop for start, stop in of_gradients)
     assert sum(stop - start for start, stop in of_gradients) == net.parameters - weights.count
+
+
+def test_gradients_are_added_up_piece_by_piece():
+    net = net_of(BODY + LOSS, data=samples(40), threads=3)
+    net.accumulate(np.arange(9), 0)
+    copies, size = net.standing.copies, net.flat.size
+    for lane, copy in enumerate(copies.copies[0]):
+        copy[...] = 10**lane
+    before, used = net.flat.grads.copy(), np.zeros(size, bool)
+    for number, start, stop in copies.used:
+        used[start:stop] |= number == 0
+    net.standing.merge(stop=0)
+    np.testing.assert_array_equal(net.flat.grads, before)
+    for start in range(0, size, 100):
+        net.standing.merge(start, start + 100)
+        np.testing.assert_allclose(
+            net.flat.grads[: start + 100][used[: start + 100]], (before + 11)[: start + 100][used[: start + 100]]
+        )
+        np.testing.assert_array_equal(net.flat.grads[start + 100 :], before[start + 100 :])
+    assert not any(copy[used].any() for copy in copies.copies[0])
 
 
 def clashing(rows=64, rounds=500):
