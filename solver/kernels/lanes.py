@@ -51,7 +51,7 @@ class Copies:
         return None
 
     def merging(self, low: int, high: int) -> list[Call]:
-        """Return what adds copies to the sums where used, and sets them to 0; of the first sums elements low to high."""
+        """Return what adds copies to sums where used, and sets them to 0; of the first sums elements low to high."""
         pieces: list[tuple[int, int, int]] = []
         for number, first, last in sorted(self.used):
             start, stop = (first, last) if number else (max(first, low), min(last, high))
