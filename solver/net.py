@@ -191,7 +191,7 @@ class Net:
 
     def zero_sums(self) -> None:
         """Set gradients, statistics and counts to 0, and note that parameters may have changed."""
-        self.flat.grads[...] = 0
+        self.standing.clear()
         self.sums[...] = 0
         self._passes = 0
         self._stale = True

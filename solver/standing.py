@@ -13,10 +13,9 @@ WORTH_SHARING = 1 << 15  # parameters: to go through fewer takes no longer than 
 
 
 class Standing:
-    """``prepare`` derives what backward passes need from the parameters; ``merge`` adds up what threads summed apart.
+    """What is run before and after the passes over samples, on all parameters or sums at once.
 
-    ``copies`` are where threads beyond the first form sums; ``threads`` is how many of them are worth using on all
-    parameters at once.
+    ``copies`` are where threads beyond the first form sums; ``threads`` is how many of them are worth using here.
     """
 
     def __init__(self, net: Wiring, kernels: str, threads: int, statistics: Array, flat: Flat) -> None:
@@ -29,12 +28,17 @@ class Standing:
         turned = [p.turned.grads for layer in self._net.layers for p in layer.parameters if p.turned is not None]
         self.copies = Copies(self._all, [self._flat.grads, self._statistics, *turned])
         self._merges: dict[tuple[int, int, int], Program] = {}
+        self._clear = compile_program([("clear_sums", (self._flat.grads,))], self._kernels, Lanes(self.threads))
         build = Builder(self._flat.values.dtype, True, 0, {}, Copies(self.threads))
         self._prepare = prepare_program(self._net, self._kernels, build)
 
     def prepare(self) -> None:
         """Run what layers do once after the parameters have changed, before the first backward pass."""
         self._prepare.run()
+
+    def clear(self) -> None:
+        """Set gradients to 0."""
+        self._clear.run()
 
     def merge(self, start: int = 0, stop: int | None = None) -> None:
         """Add up what threads summed apart: statistics, and gradients ``start`` to ``stop`` (all by default)."""

@@ -57,3 +57,6 @@ static void move_gradient(const brew_op *op) {
         }
     });
 }
+
+/* All sums are set to 0. a: sums (doubles that lie behind each other). */
+static void clear_sums(const brew_op *op) { memset(F64(0), 0, (size_t)SIZE(0, 0) * sizeof(double)); }

@@ -54,6 +54,7 @@ const brew_entry TABLE[] = {
     {"fill", fill, "n"},
     {"move_gradient", move_gradient, "ss"},
     {"merge_sums", move_gradient, "nn"},
+    {"clear_sums", clear_sums, "n"},
     {"pool_max_forward", pool_max_forward, "nnn"},
     {"pool_max_backward", pool_max_backward, "nnn"},
     {"pool_mask", pool_mask, "nn"},

@@ -60,3 +60,9 @@ def merge_sums(copy: Array, sums: Array) -> None:
 def move_gradient_axes(mine: Array, theirs: Array) -> None:
     """Do as move_gradient, for more than 4 axes in any order."""
     move_gradient(mine, theirs)
+
+
+@kernel
+def clear_sums(sums: Array) -> None:
+    """Set all sums (K,) to 0."""
+    sums[...] = 0
