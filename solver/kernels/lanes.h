@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define LANES_MOST 1024
-#define LANES_SPIN 100e-6 /* seconds: longer than the interpreter takes from one program to the next */
+#define LANES_SPIN 200e-6 /* seconds: longer than the interpreter takes from one program to the next */
 
 typedef void (*lanes_job)(void *what, int lane);
 
