@@ -84,7 +84,7 @@ class MixedProgram:
 
 def _bound(calls: Sequence[Call], kernels: str, lanes: Lanes) -> Program:
     if lanes.count == 1 or not calls:
-        return _compiled.Program([list(calls)], kernels)
+        return _compiled.Program([[(str(name), arguments) for name, arguments in calls]], kernels)
     steps = plan(calls, _roles(), lanes)
     return _compiled.Program(
         [list(own) for own in zip(*(s.calls for s in steps), strict=True)], kernels, [s.wait for s in steps]

@@ -38,8 +38,8 @@ def batch_norm_moments(
 ) -> None:
     """Set mean and inv = 1 / sqrt(variance + eps) of all samples and move the running sums.
 
-    With m_n the mean and s_n the squares of one of N samples, the variance is (sum s_n / pixels + sum (m_n - mean)^2) / N
-    (Chan, Golub and LeVeque 1983); the unbiased one is summed up.
+    With m_n the mean and s_n the squares of one of N samples, the variance is
+    (sum s_n / pixels + sum (m_n - mean)^2) / N (Chan, Golub and LeVeque 1983); the unbiased one is summed up.
     """
     count = len(statistics) * pixels
     if not count:
