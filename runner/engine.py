@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Ready = Callable[[int, int], None]
 
 
 class Flat(Protocol):
@@ -58,8 +59,13 @@ class NetLike(Protocol):
     def zero_sums(self) -> None:
         """Set gradients, statistics and counts to 0."""
 
-    def accumulate(self, indices: NDArray[np.int64], epoch: int) -> None:
-        """Add the sums of these training samples."""
+    def accumulate(self, indices: NDArray[np.int64], epoch: int, ready: Ready | None = None) -> None:
+        """Add the sums of these training samples; there may be none.
+
+        With ``ready``, call ``ready(start, stop)`` when the gradients ``message[start:stop]`` are complete, in the same
+        ranges and the same order on every rank whatever its samples: from the last gradient to number 0. Statistics
+        and count are complete before the first call.
+        """
 
     def evaluate(self, indices: NDArray[np.int64]) -> None:
         """Add the statistics of these samples, forward only."""

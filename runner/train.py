@@ -173,6 +173,7 @@ def _book(run: Run, sums: Sums) -> None:
             nodes=run.nodes.size,
             shares=sums.shares,
             accounts=sums.accounts,
+            overlapped_seconds=sums.overlapped_seconds,
         )
     if sums.diverged:
         run.note("event", event="diverged")

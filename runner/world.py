@@ -17,7 +17,10 @@ _MPI_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "PMI_RANK", "
 
 
 class World(ABC):
-    """The ranks that run one job. Every method but ``abort`` is collective: all ranks call it, in the same order."""
+    """The ranks that run one job.
+
+    Every method is collective unless it says otherwise: all ranks call it, in the same order.
+    """
 
     rank: int
     size: int
@@ -30,6 +33,21 @@ class World(ABC):
     @abstractmethod
     def allreduce_sum(self, buffer: NDArray[Any]) -> None:
         """Replace ``buffer`` on every rank by its sum over the ranks, in place."""
+
+    @abstractmethod
+    def begin_sum(self, buffer: NDArray[Any]) -> None:
+        """Begin what ``allreduce_sum`` does; ``buffer`` is not to be touched before ``finish_sums``."""
+
+    @abstractmethod
+    def advance_sums(self) -> None:
+        """Let the sums that were begun get on: MPI libraries may work on them only while they are called.
+
+        Not collective.
+        """
+
+    @abstractmethod
+    def finish_sums(self) -> None:
+        """Wait until all sums that were begun are complete."""
 
     @abstractmethod
     def bcast(self, value: T) -> T:
@@ -49,7 +67,7 @@ class World(ABC):
 
     @abstractmethod
     def abort(self, code: int) -> None:
-        """End all ranks at once with exit code ``code``."""
+        """End all ranks at once with exit code ``code``. Not collective."""
 
     def allreduce_mean(self, buffer: NDArray[Any]) -> None:
         """Replace ``buffer`` on every rank by its mean over the ranks, in place."""
@@ -70,6 +88,15 @@ class OneRank(World):
 
     def allreduce_sum(self, buffer: NDArray[Any]) -> None:
         """Leave ``buffer`` as it is."""
+
+    def begin_sum(self, buffer: NDArray[Any]) -> None:
+        """Leave ``buffer`` as it is."""
+
+    def advance_sums(self) -> None:
+        """Do nothing."""
+
+    def finish_sums(self) -> None:
+        """Return at once."""
 
     def bcast(self, value: T) -> T:
         """Return ``value``."""
@@ -100,10 +127,24 @@ class MpiWorld(World):
         self.comm = MPI.COMM_WORLD if comm is None else comm
         self.rank = self.comm.Get_rank()
         self.size = self.comm.Get_size()
+        self._sums: list[Any] = []  # the requests of sums under way, which keep their buffers alive
 
     def allreduce_sum(self, buffer: NDArray[Any]) -> None:
         """Run one Allreduce in place."""
         self.comm.Allreduce(self._mpi.IN_PLACE, buffer, op=self._mpi.SUM)
+
+    def begin_sum(self, buffer: NDArray[Any]) -> None:
+        """Begin one Iallreduce in place."""
+        self._sums.append(self.comm.Iallreduce(self._mpi.IN_PLACE, buffer, op=self._mpi.SUM))
+
+    def advance_sums(self) -> None:
+        """Test the sums under way."""
+        self._mpi.Request.Testall(self._sums)
+
+    def finish_sums(self) -> None:
+        """Wait for the sums under way."""
+        self._mpi.Request.Waitall(self._sums)
+        self._sums.clear()
 
     def bcast(self, value: T) -> T:
         """Broadcast a Python value from rank 0."""

@@ -20,6 +20,7 @@ from batchbrew.solver.layer import Builder, Layer
 from batchbrew.solver.layers.losses import Loss
 from batchbrew.solver.layers.samples import SampleLayer
 from batchbrew.solver.parameter import Flat, Parameter
+from batchbrew.solver.ready import Ready, ready_ranges
 from batchbrew.solver.shares import obstacles
 from batchbrew.solver.sharing import adopt, share_parameters
 from batchbrew.solver.standing import Standing
@@ -142,6 +143,7 @@ class Net:
             layer.name: layer.parameters for layer in self.layers if layer.parameters
         }
         self._local = [p for p in self.flat.parameters if p.local]
+        self.ready_ranges = ready_ranges(self.wiring, self.flat)
 
     def _builder(self, sums: bool, samples: int) -> Builder:
         factors = {}
@@ -196,15 +198,23 @@ class Net:
         self._passes = 0
         self._stale = True
 
-    def accumulate(self, indices: NDArray[np.int64], epoch: int) -> None:
-        """Run these samples forward and backward, adding to ``flat.grads`` and ``statistics``; there may be none."""
+    def accumulate(self, indices: NDArray[np.int64], epoch: int, ready: Ready | None = None) -> None:
+        """Run these samples forward and backward, adding to ``flat.grads`` and ``statistics``; there may be none.
+
+        ``ready(start, stop)`` is called for each of ``ready_ranges``, in their order, as soon as the last chunk's
+        backward pass has completed ``flat.grads[start:stop]``; with no samples and in whole passes at the end.
+        ``statistics`` and counts are complete before the first call.
+        """
         if self.uncut:
             self._pass(indices, backward=True)
-            return
-        if self._stale:
-            self.standing.prepare()
-            self._stale = False
-        self._run(indices, epoch, backward=True)
+        else:
+            if self._stale:
+                self.standing.prepare()
+                self._stale = False
+            self._run(indices, epoch, backward=True, ready=ready)
+        if ready is not None and (self.uncut or not len(indices)):
+            for _, start, stop in self.ready_ranges:
+                ready(start, stop)
 
     def evaluate(self, indices: NDArray[np.int64]) -> None:
         """Run these samples forward, adding to ``statistics``."""
@@ -222,20 +232,41 @@ class Net:
         for i, (name, _) in enumerate(self._counted):
             self.sums[i] += (float(self.blobs[name].data), 1)
 
-    def _run(self, indices: NDArray[np.int64], epoch: int, backward: bool) -> None:
+    def _run(self, indices: NDArray[np.int64], epoch: int, backward: bool, ready: Ready | None = None) -> None:
         self.sums[-1] += len(indices)
+        todo = pieces(indices, len(indices) if self.whole_batch else self.chunk, self.threads)
+        told = todo[-1:] if ready is not None else []
         try:
-            for piece in pieces(indices, len(indices) if self.whole_batch else self.chunk, self.threads):
-                compiled = self._compiled(len(piece), backward)
-                begin = self.clock()
-                keys = sample_keys(self.seed, epoch, piece)
-                compiled.rows[len(piece)][...] = keys
-                for layer, tops in compiled.feeds:
-                    layer.feed(tops, keys, piece)
-                self.fed_seconds += self.clock() - begin
-                compiled.program.run()
+            for piece in todo[: len(todo) - len(told)]:
+                self._fed(piece, epoch, backward).program.run()
         finally:
-            self.standing.merge(stop=None if backward else 0)
+            if not told:
+                self.standing.merge(stop=None if backward else 0)
+        for piece in told:
+            self._run_and_tell(self._fed(piece, epoch, backward), ready)
+
+    def _fed(self, piece: NDArray[np.int64], epoch: int, backward: bool) -> Compiled:
+        """Return the program for so many samples, with these fed into it."""
+        compiled = self._compiled(len(piece), backward)
+        begin = self.clock()
+        keys = sample_keys(self.seed, epoch, piece)
+        compiled.rows[len(piece)][...] = keys
+        for layer, tops in compiled.feeds:
+            layer.feed(tops, keys, piece)
+        self.fed_seconds += self.clock() - begin
+        return compiled
+
+    def _run_and_tell(self, compiled: Compiled, ready: Ready | None) -> None:
+        """Run a program in segments; add up after each what is complete then, and tell."""
+        assert ready is not None
+        done = 0
+        for layer, start, stop in self.ready_ranges:
+            end = compiled.backward[layer][1]
+            compiled.program.run(done, end)
+            self.standing.merge(start, stop)
+            ready(start, stop)
+            done = end
+        compiled.program.run(done)
 
     def _compiled(self, samples: int, backward: bool) -> Compiled:
         if (samples, backward) not in self._programs:

@@ -1,4 +1,4 @@
-"""Synchronous data parallelism: one Allreduce of sums per update."""
+"""Synchronous data parallelism: the sums of every node added up once per update."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from batchbrew.runner.engine import mean_of
+from batchbrew.config import Config
+from batchbrew.runner.buckets import Buckets
+from batchbrew.runner.engine import Ready, mean_of
 from batchbrew.runner.order import Part, cut
 from batchbrew.runner.strategies.base import STRATEGIES, Strategy, Sums
 
@@ -16,8 +19,9 @@ if TYPE_CHECKING:
     from batchbrew.runner.job import Job
     from batchbrew.runner.nodeset import NodeSet
 
-# Columns of the clock marks of one update: its begin, then the end of each account.
-_BEGIN, _DATA, _COMPUTE, _REDUCE, _UPDATE = range(5)
+# Columns of the clock marks of one update: its begin, then the end of each account; last the seconds of other work
+# while a sum was under way.
+_BEGIN, _DATA, _COMPUTE, _REDUCE, _UPDATE, _OVERLAPPED = range(6)
 
 
 @STRATEGIES.register("allreduce")
@@ -28,13 +32,25 @@ class Allreduce(Strategy):
     At a fixed global batch the parameters are the same, up to rounding, for any number of nodes and any shares.
     """
 
+    class Options(Config):
+        """How the message is sent.
+
+        ``overlap``: in buckets of at least ``bucket_kib`` KiB, each as soon as the backward pass has filled it, instead
+        of whole behind it.
+        """
+
+        overlap: bool = False
+        bucket_kib: int = Field(default=256, ge=1)
+
+    options: Options
+
     def run_segment(self, job: Job, nodes: NodeSet, updates: int) -> Sums:
         """Make ``updates`` updates."""
         shares = job.shares(nodes.size)
         offset = sum(shares[: nodes.rank])
         pieces = cut(shares[nodes.rank], job.spec.accumulate)
         sums = Sums(shares=shares)
-        marks = np.zeros((updates, 5))
+        marks = np.zeros((updates, 6))
         begin = perf_counter()
         for row in marks:
             row[_BEGIN] = perf_counter()
@@ -42,13 +58,19 @@ class Allreduce(Strategy):
             row[_DATA] = perf_counter()
             job.net.zero_sums()
             fed = job.net.fed_seconds
-            for epoch, indices in parts:
-                job.net.accumulate(indices, epoch)
-            job.net.pack_tail()
-            row[_COMPUTE] = perf_counter()
-            row[_DATA] += job.net.fed_seconds - fed
-            nodes.world.allreduce_sum(job.net.flat.message)
+            if self.options.overlap:
+                buckets = Buckets(nodes.world, job.net, 1024 * self.options.bucket_kib)
+                _accumulate(job, parts, buckets.ready)
+                row[_COMPUTE] = perf_counter() - buckets.inside_seconds
+                buckets.finish()
+                row[_OVERLAPPED] = buckets.overlapped_seconds
+            else:
+                _accumulate(job, parts)
+                job.net.pack_tail()
+                row[_COMPUTE] = perf_counter()
+                nodes.world.allreduce_sum(job.net.flat.message)
             row[_REDUCE] = perf_counter()
+            row[_DATA] += job.net.fed_seconds - fed
             job.net.unpack_tail()
             if not job.solver.finite():
                 sums.diverged = True
@@ -76,17 +98,26 @@ def _cut_parts(job: Job, start: int, pieces: list[int]) -> list[Part]:
     return parts
 
 
+def _accumulate(job: Job, parts: list[Part], ready: Ready | None = None) -> None:
+    """Compute the sums of these parts; the last one, which may be empty, tells ``ready`` what is complete."""
+    *first, (epoch, indices) = parts or [(0, np.zeros(0, np.int64))]
+    for part_epoch, part in first:
+        job.net.accumulate(part, part_epoch)
+    job.net.accumulate(indices, epoch, ready)
+
+
 def _book(sums: Sums, marks: NDArray[np.float64], nodes: NodeSet) -> None:
-    """Fill in node 0's step times and the accounts, the mean over the nodes, from the clock marks [updates, 5].
+    """Fill in node 0's step times and the accounts, the mean over the nodes, from the clock marks [updates, 6].
 
     The last node to arrive at an Allreduce does not wait in it, so the shortest time spent there is the
     transfer; what another node spends beyond that is waiting. Clocks of different nodes are never compared.
     """
-    gathered = nodes.world.gather(np.diff(marks, axis=1))
+    gathered = nodes.world.gather(np.column_stack([np.diff(marks[:, :_OVERLAPPED], axis=1), marks[:, _OVERLAPPED]]))
     if nodes.rank != 0:
         return
     spent = np.stack(gathered)
     data, compute, inside, update = (spent[:, :, i] for i in range(4))
+    sums.overlapped_seconds = float(spent[:, :, 4].sum()) / nodes.size
     transfer = inside.min(axis=0)
     seconds = {"data": data, "compute": compute, "reduce": transfer, "wait": inside - transfer, "update": update}
     per_node = {"reduce": 1}

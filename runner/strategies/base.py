@@ -19,8 +19,8 @@ class Sums:
     """What a segment did. Counts, losses and rates are equal on all nodes; times are complete on node 0 only.
 
     ``losses`` and ``step_seconds`` have one entry an update. ``accounts`` are seconds in this segment, the mean over
-    the nodes. ``diverged``: the sums of the update after the last counted one were not finite; the parameters are
-    those before it.
+    the nodes; for ``overlapped_seconds`` of compute and data, also the mean, sums were under way. ``diverged``: the
+    sums of the update after the last counted one were not finite; the parameters are those before it.
     """
 
     updates: int = 0
@@ -30,6 +30,7 @@ class Sums:
     seconds: float = 0.0
     step_seconds: list[float] = field(default_factory=list)
     accounts: dict[str, float] = field(default_factory=dict)
+    overlapped_seconds: float = 0.0
     shares: list[int] = field(default_factory=list)
     diverged: bool = False
 

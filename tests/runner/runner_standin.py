@@ -87,11 +87,14 @@ class Net:
         p[rows, y] -= 1
         return x, p
 
-    def accumulate(self, indices, epoch: int) -> None:
+    def accumulate(self, indices, epoch: int, ready=None) -> None:
         if self.slow:
             time.sleep(self.slow)
         x, residual = self._forward(indices)
         self.flat.grads += (residual.T @ x).ravel()
+        if ready is not None:
+            for start in range((CLASSES - 1) * INPUTS, -1, -INPUTS):
+                ready(start, start + INPUTS)
 
     def evaluate(self, indices) -> None:
         self._forward(indices)
