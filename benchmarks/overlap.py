@@ -1,10 +1,11 @@
 """What several nodes of one machine cost over one: the Allreduce behind the backward pass and in buckets during it.
 
-python benchmarks/overlap.py [--nodes N] [--rounds R] [--bucket-kib KIB ...] [--json FILE]
+python benchmarks/overlap.py [--nodes N] [--net NET ...] [--batch B ...] [--rounds R] [--bucket-kib KIB ...]
 
 ``alone`` is one node while the others sleep, ``apart`` all nodes at once without messages (what they take from each
 other in memory and clock), ``blocking`` the Allreduce behind the backward pass, ``overlap K`` the same in buckets of K
-KiB. The ways take turns, so that a disturbance meets them all.
+KiB. The ways take turns, and rounds in which another process took a core away do not count. ``compute`` to
+``overlapped`` are those of the fastest round.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +36,13 @@ from batchbrew.solver.load import read_solver, solver_net
 from batchbrew.solver.solvers import make_solver
 
 NETDEFS = Path(__file__).parent.parent / "netdefs"
-CASES = [(name, batch) for name in ("cifar10_quick", "lenet") for batch in (8, 32, 100)]  # a node's share
 SHAPES = {"cifar10_quick": (3, 32, 32), "lenet": (1, 28, 28)}
 SAMPLES = 2000
-ROUND_SECONDS = 0.1  # short, so that some rounds meet no disturbance
+TIMES = ("p10", "p50", "p90", "compute", "reduce", "wait", "overlapped")
+WIDTH = 11
+ROUND_SECONDS = 0.05  # of one way at a time
+ENOUGH = 0.98  # share of a core without which a round does not count
+TRIES = 10  # rounds made for one that counts, at most
 
 
 def job_for(name: str, batch: int, nodes: int) -> Job:
@@ -67,58 +72,74 @@ def sleeping(world: MpiWorld) -> Iterator[bool]:
         time.sleep(0.002)
 
 
-def measured(job: Job, world: World, options: dict[str, Any], updates: int) -> Sums:
-    """Return what ``updates`` updates took."""
-    return Allreduce(Allreduce.Options(**options)).run_segment(job, FixedNodes(world), updates)
+def measured(job: Job, world: World, options: dict[str, Any], updates: int) -> tuple[Sums, float]:
+    """Return what ``updates`` updates took, and the share of that time for which this rank had its core.
+
+    A rank that waits for a message does so in a loop, so less than 1 is another process's doing.
+    """
+    used = time.process_time()
+    sums = Allreduce(Allreduce.Options(**options)).run_segment(job, FixedNodes(world), updates)
+    return sums, (time.process_time() - used) / sums.seconds
 
 
 def rows_of(world: MpiWorld, name: str, batch: int, rounds: int, kibs: list[int]) -> list[dict[str, Any]]:
-    """Return one row a way of working, on rank 0."""
+    """Return one row a way of working, on rank 0, from ``rounds`` rounds in which all ranks had their cores."""
     ways = {"blocking": {}, **{f"overlap {kib}": {"overlap": True, "bucket_kib": kib} for kib in kibs}}
     alone, together = job_for(name, batch, 1), job_for(name, batch, world.size)
     measured(together, world, {}, 3)
-    warm = measured(alone, OneRank(), {}, 3)
+    warm, _ = measured(alone, OneRank(), {}, 3)
     updates = world.bcast(max(3, int(ROUND_SECONDS * warm.updates / warm.seconds)))
     found: dict[str, list[Sums]] = {way: [] for way in ("alone", "apart", *ways)}
-    for _ in range(rounds):
+
+    def keep(way: str, mine: list[tuple[Sums, float]]) -> None:
+        each = [pair for pairs in world.gather(mine) for pair in pairs]
+        if each and min(share for _, share in each) > ENOUGH:
+            found[way].append(each[0][0] if way in ways else max((s for s, _ in each), key=lambda s: s.seconds))
+
+    for _ in range(TRIES * rounds):
         with sleeping(world) as works:
-            if works:
-                found["alone"].append(measured(alone, OneRank(), {}, updates))
+            mine = [measured(alone, OneRank(), {}, updates)] if works else []
+        keep("alone", mine)
         world.barrier()
-        found["apart"].append(measured(alone, OneRank(), {}, updates))
+        keep("apart", [measured(alone, OneRank(), {}, updates)])
         for way, options in ways.items():
             world.barrier()
-            found[way].append(measured(together, world, options, updates))
-    return [] if world.rank else [_row(name, batch, way, sums) for way, sums in found.items()]
+            keep(way, [measured(together, world, options, updates)])
+        if world.bcast(min(map(len, found.values())) >= rounds):
+            break
+    return [] if world.rank else [_row(name, batch, way, sums) for way, sums in found.items() if sums]
 
 
 def _row(name: str, batch: int, way: str, sums: list[Sums]) -> dict[str, Any]:
-    """Return milliseconds an update: of the rounds, and of the fastest one's accounts."""
-    each = [1e3 * s.seconds / s.updates for s in sums]
-    fastest = sums[int(np.argmin(each))]
-    accounts = {f"{key}_ms": 1e3 * value / fastest.updates for key, value in fastest.accounts.items()}
-    overlapped = 1e3 * fastest.overlapped_seconds / fastest.updates
+    """Return milliseconds an update: percentiles 10, 50 and 90, and the accounts of the fastest round."""
+    steps = [1e3 * seconds for each in sums for seconds in each.step_seconds]
+    low, middle, high = np.percentile(steps, (10, 50, 90))
+    fastest = min(sums, key=lambda each: each.seconds)
+    spent = fastest.accounts | {"overlapped": fastest.overlapped_seconds}
+    accounts = {f"{key}_ms": 1e3 * seconds / fastest.updates for key, seconds in spent.items()}
     return {
-        "net": name, "batch": batch, "way": way, "best_ms": min(each), "median_ms": float(np.median(each)),
-        "rounds_ms": each, **accounts, "overlapped_ms": overlapped,
+        "net": name, "batch": batch, "way": way, "updates": len(steps), "p10_ms": low, "p50_ms": middle, "p90_ms": high,
+        **accounts,
     }  # fmt: skip
 
 
 def show(rows: list[dict[str, Any]], nodes: int) -> None:
-    """Print the rows of one net and batch; ``speedup`` is the throughput of all nodes over that of one alone."""
-    alone = rows[0]
+    """Print the rows of one net and batch; the speedup is the throughput of all nodes over that of one alone."""
+    alone = next((row for row in rows if row["way"] == "alone"), None)
     for row in rows:
         work = 1 if row is alone else nodes
-        ratios = "".join(f"{work * alone[key] / row[key]:9.3f}" for key in ("best_ms", "median_ms"))
-        columns = ("best_ms", "median_ms", "compute_ms", "reduce_ms", "wait_ms", "overlapped_ms")
-        times = "".join(f"{row[key]:9.3f}" for key in columns)
-        print(f"{row['net']:14}{row['batch']:6} {row['way']:13}{times}{ratios}", flush=True)
+        cells = [row[f"{key}_ms"] for key in TIMES]
+        cells += [work * alone[key] / row[key] for key in ("p10_ms", "p50_ms")] if alone else []
+        numbers = "".join(f"{cell:{WIDTH}.3f}" for cell in cells)
+        print(f"{row['net']:14}{row['batch']:6} {row['way']:13}{row['updates']:8}{numbers}", flush=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--net", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--batch", type=int, nargs="+", default=[8, 32, 100], help="each node's share")
+    parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--bucket-kib", type=int, nargs="+", default=[64, 256, 1024])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -128,14 +149,13 @@ def main() -> int:
         return subprocess.run(ranks, env=env, check=False).returncode
     world = MpiWorld()
     if world.rank == 0:
-        names = ("best", "median", "compute", "reduce", "wait", "overlap", "speedup", "(median)")
-        heads = "".join(f"{text:>9}" for text in names)
-        print(f"{'net':14}{'batch':>6} {'way':13}{heads}   ms an update; batch a node")
+        heads = "".join(f"{text:>{WIDTH}}" for text in (*TIMES, "speedup", "at p50"))
+        print(f"{'net':14}{'batch':>6} {'way':13}{'updates':>8}{heads}   ms an update; batch a node")
     rows = []
-    for name, batch in CASES:
-        rows += rows_of(world, name, batch, options.rounds, options.bucket_kib)
-        if world.rank == 0:
-            show(rows[-2 - 1 - len(options.bucket_kib) :], world.size)
+    for name, batch in product(options.net, options.batch):
+        mine = rows_of(world, name, batch, options.rounds, options.bucket_kib)
+        show(mine, world.size)
+        rows += mine
     if world.rank == 0 and options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
     return 0
