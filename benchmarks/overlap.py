@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -134,7 +134,7 @@ def show(rows: list[dict[str, Any]], nodes: int) -> None:
         print(f"{row['net']:14}{row['batch']:6} {row['way']:13}{row['updates']:8}{numbers}", flush=True)
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, default=2)
     parser.add_argument("--net", nargs="+", choices=SHAPES, default=list(SHAPES))
@@ -146,7 +146,7 @@ def main() -> int:
     if not under_mpi():
         ranks = [*find_mpiexec(), "-n", str(options.nodes), sys.executable, "-m", "mpi4py", *sys.argv]
         env = environment_for(1, check_cores(options.nodes, 1, allowed=True))
-        return subprocess.run(ranks, env=env, check=False).returncode
+        os.execvpe(ranks[0], ranks, env)
     world = MpiWorld()
     if world.rank == 0:
         heads = "".join(f"{text:>{WIDTH}}" for text in (*TIMES, "speedup", "at p50"))
@@ -158,8 +158,7 @@ def main() -> int:
         rows += mine
     if world.rank == 0 and options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
