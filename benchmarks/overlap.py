@@ -40,9 +40,9 @@ SHAPES = {"cifar10_quick": (3, 32, 32), "lenet": (1, 28, 28)}
 SAMPLES = 2000
 TIMES = ("p10", "p50", "p90", "compute", "reduce", "wait", "overlapped")
 WIDTH = 11
-ROUND_SECONDS = 0.05  # of one way at a time
+ROUND_SECONDS = 0.03  # of one way at a time
 ENOUGH = 0.98  # share of a core without which a round does not count
-TRIES = 10  # rounds made for one that counts, at most
+TRIES = 40  # rounds made for one that counts, at most
 
 
 def job_for(name: str, batch: int, nodes: int) -> Job:
@@ -88,7 +88,7 @@ def rows_of(world: MpiWorld, name: str, batch: int, rounds: int, kibs: list[int]
     alone, together = job_for(name, batch, 1), job_for(name, batch, world.size)
     measured(together, world, {}, 3)
     warm, _ = measured(alone, OneRank(), {}, 3)
-    updates = world.bcast(max(3, int(ROUND_SECONDS * warm.updates / warm.seconds)))
+    updates = world.bcast(max(1, int(ROUND_SECONDS * warm.updates / warm.seconds)))
     found: dict[str, list[Sums]] = {way: [] for way in ("alone", "apart", *ways)}
 
     def keep(way: str, mine: list[tuple[Sums, float]]) -> None:

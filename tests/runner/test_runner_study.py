@@ -204,6 +204,14 @@ BAD = [
         "calibrate: false", "strategy: {name: allreduce, period: 4}",
         "15:1: strategy: option 'period' of allreduce: Extra inputs are not permitted",
     ),
+    (
+        "calibrate: false", "strategy: {name: allreduce, overlap: 1}",
+        "15:1: strategy: option 'overlap' of allreduce: Input should be a valid boolean",
+    ),
+    (
+        "calibrate: false", "strategy: {name: allreduce, overlap: true, bucket_kib: 0}",
+        "15:1: strategy: option 'bucket_kib' of allreduce: Input should be greater than or equal to 1",
+    ),
     ("calibrate: false", "balancer: speed", "15:1: balancer: unknown balancer 'speed' (known: equal) (found 'speed')"),
     (
         "calibrate: false", "accumulate: 6",
