@@ -40,6 +40,7 @@ PRAGMA(GCC target(TARGET))
 #include "loss.h"
 #include "sigmoid_loss.h"
 #include "update.h"
+#include "peak.h"
 
 const brew_entry TABLE[] = {
     {"conv_forward", conv_forward, "nwwn"},
@@ -125,6 +126,9 @@ const brew_entry TABLE[] = {
     {"adadelta_update", adadelta_update, "nnnnw"},
     {"adam_update", adam_update, "nnnnw"},
     {"sum_squares", sum_squares, 0},
+    {"peak_multiply_add", peak_multiply_add, 0},
+    {"peak_read", peak_read, 0},
+    {"peak_copy", peak_copy, 0},
     {0, 0, 0},
 };
 

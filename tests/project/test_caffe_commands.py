@@ -14,7 +14,9 @@ from batchbrew.cli import run
 from batchbrew.cli.arguments import normalise
 from batchbrew.glog import LEAST_LEVEL
 from batchbrew.protos import messages as pb
+from batchbrew.solver import roofline
 from batchbrew.solver.load import read_net_file
+from batchbrew.solver.roofline import Machine
 from batchbrew.solver.snapshot import save_caffemodel
 
 PREFIX = r"[IW]\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ \w+\.cpp:\d+\] "
@@ -86,6 +88,26 @@ def test_timing(folder, capsys):
         assert re.fullmatch(rf"{what}: [\d.e-]+ ms\.", line)
     assert lines[-1] == "*** Benchmark ends ***"
     assert "InnerProduct" in printed.out
+
+
+def test_the_table_of_times_says_how_near_each_layer_is_to_its_limit(folder, capsys, monkeypatch):
+    machine = Machine("avx2", 1, 1e3, ((1 << 15, 2e3), (1 << 26, 1e3)))  # so slow that shares are whole numbers
+    monkeypatch.setattr(roofline, "measure_machine", lambda kernels, clock: machine)
+    assert run(["time", "--model=net.prototxt", "--iterations=1"]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert max(map(len, table)) <= 120
+    assert table[2].split() == ["layer", "type", "time", *2 * ["ms", "GFLOP/s", "GB/s", "limit"]]
+    rows = {line.split()[0]: line.split() for line in table[3:]}
+    assert rows["ip"][1] == "InnerProduct"
+    assert rows["ip"][-1] in ("FMA", "mem") and int(rows["ip"][-2]) > 0
+    assert rows["loss"][-1] == "mem"
+    assert len(rows["pixels"]) == 5  # a source has no limit, and nothing to do backward
+    assert table[-1] == (
+        "limits of 1 thread (avx2), measured: FMA 0 GFLOP/s; mem(ory) 0 GB/s for 32 KiB to 0 GB/s for 64 MiB"
+    )
+    monkeypatch.setattr(roofline, "measure_machine", lambda kernels, clock: None)  # there is no compiler
+    assert run(["time", "--model=net.prototxt", "--iterations=1"]) == 0
+    assert "limits" not in capsys.readouterr().out
 
 
 def test_timing_without_the_data(folder, capsys):

@@ -15,9 +15,12 @@ from batchbrew.glog import log, number, seconds
 
 if TYPE_CHECKING:
     from batchbrew.solver.net import Net
-    from batchbrew.solver.timing import Timing
+    from batchbrew.solver.roofline import Machine
+    from batchbrew.solver.timing import PassTime, Timing
 
 _PATH = click.Path(path_type=Path)
+COLUMNS = [(f"{way}\nms", "GFLOP/s", "GB/s", "% of\nlimit") for way in ("forward", "backward")]
+SHORT = {"FMA": "FMA", "memory": "mem"}
 
 
 @click.command()
@@ -31,6 +34,7 @@ _PATH = click.Path(path_type=Path)
 @state_flags
 def time(**given: Any) -> None:
     """Time every layer of a net, forward and backward, over whole batches."""
+    from batchbrew.solver.roofline import measure_machine
     from batchbrew.solver.timing import time_layers, warm_up
 
     options = Options(**given)
@@ -39,6 +43,7 @@ def time(**given: Any) -> None:
         raise UserError("--shape and --batch are for made-up samples: add --synthetic")
     use_cpu(options.gpu)
     net = _net(options)
+    machine = measure_machine(net.kernels, seconds)
     log("caffe.cpp:355", "Performing Forward")
     log("caffe.cpp:360", f"Initial loss: {number(warm_up(net))}")
     log("caffe.cpp:361", "Performing Backward")
@@ -50,7 +55,7 @@ def time(**given: Any) -> None:
 
     timing = time_layers(net, options.iterations, seconds, tell)
     _lines(timing)
-    _table(timing, net.name or str(options.model))
+    _table(timing, net.name or str(options.model), machine)
 
 
 @dataclass(frozen=True)
@@ -100,8 +105,8 @@ def _lines(timing: Timing) -> None:
     """Write the averages as Caffe's log has them."""
     log("caffe.cpp:412", "Average time per layer: ")
     for layer in timing.layers:
-        log("caffe.cpp:415", f"{layer.name:>10}\tforward: {number(layer.forward * 1e3)} ms.")
-        log("caffe.cpp:418", f"{layer.name:>10}\tbackward: {number(layer.backward * 1e3)} ms.")
+        log("caffe.cpp:415", f"{layer.name:>10}\tforward: {number(layer.forward.seconds * 1e3)} ms.")
+        log("caffe.cpp:418", f"{layer.name:>10}\tbackward: {number(layer.backward.seconds * 1e3)} ms.")
     total = sum(timing.iterations)
     log("caffe.cpp:424", f"Average Forward pass: {number(timing.forward * 1e3)} ms.")
     log("caffe.cpp:426", f"Average Backward pass: {number(timing.backward * 1e3)} ms.")
@@ -110,22 +115,45 @@ def _lines(timing: Timing) -> None:
     log("caffe.cpp:431", "*** Benchmark ends ***")
 
 
-def _table(timing: Timing, title: str) -> None:
-    """Print the same as a table, with the arithmetic done a second."""
+def _table(timing: Timing, title: str, machine: Machine | None) -> None:
+    """Print the same as a table, with operations and bytes a second, and how near they are to the machine's limit."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for heading in ("layer", "type"):
-        table.add_column(heading)
-    for heading in ("forward ms", "backward ms", "share %", "forward GFLOP/s", "backward GFLOP/s"):
+    table = Table(title=title, title_justify="left", box=None, header_style="bold", padding=(0, 1, 0, 0))
+    table.add_column("layer", max_width=26, no_wrap=True)
+    table.add_column("type", max_width=16, no_wrap=True)
+    for heading in ("% of\ntime", *COLUMNS[0], *COLUMNS[1]):
         table.add_column(heading, justify="right")
     whole = timing.forward + timing.backward or 1.0
     for layer in timing.layers:
-        flops = [f"{x:.1f}" if x else "" for x in (layer.forward_gflops, layer.backward_gflops)]
-        share = 100 * (layer.forward + layer.backward) / whole
-        times = (f"{layer.forward * 1e3:.3f}", f"{layer.backward * 1e3:.3f}")
-        table.add_row(layer.name, layer.type, *times, f"{share:.1f}", *flops)
-    sums = (f"{timing.forward * 1e3:.3f}", f"{timing.backward * 1e3:.3f}")
-    table.add_row("total", "", *sums, "100.0", "", "", style="bold")
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+        share = 100 * (layer.forward.seconds + layer.backward.seconds) / whole
+        cells = (*_cells(layer.forward, machine), *_cells(layer.backward, machine))
+        table.add_row(layer.name, layer.type, f"{share:.1f}", *cells)
+    forward, backward = (f"{1e3 * spent:.3f}" for spent in (timing.forward, timing.backward))
+    table.add_row("total", "", "100.0", forward, "", "", "", backward, style="bold")
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+    if machine is not None:
+        console.print(_limits(machine), highlight=False, soft_wrap=True)
+
+
+def _cells(spent: PassTime, machine: Machine | None) -> tuple[str, str, str, str]:
+    """Return milliseconds, GFLOP/s, GB/s and the share of the nearer limit; what there is none of is empty."""
+    limit = spent.limit(machine) if machine is not None else None
+    return (
+        f"{1e3 * spent.seconds:.3f}",
+        f"{spent.gflops:.1f}" if spent.flops else "",
+        f"{spent.gigabytes:.1f}" if spent.bytes else "",
+        f"{100 * limit.share:.0f} {SHORT[limit.name]}" if limit is not None else "",
+    )
+
+
+def _limits(machine: Machine) -> str:
+    """Return what the shares are shares of."""
+    (small, fast), (large, slow) = machine.bandwidths[0], machine.bandwidths[-1]
+    return (
+        f"limits of {machine.threads} {'thread' if machine.threads == 1 else 'threads'} ({machine.kernels}), measured: "
+        f"FMA {1e-9 * machine.flops:.0f} GFLOP/s; mem(ory) {1e-9 * fast:.0f} GB/s for {small >> 10} KiB "
+        f"to {1e-9 * slow:.0f} GB/s for {large >> 20} MiB"
+    )
