@@ -47,8 +47,8 @@ format: setup ## format the code
 netdefs: setup ## write the nets of netdefs/ that tools/netdefs.py makes
 	@$(BIN)/python tools/netdefs.py
 
-bench: setup ## measure the engine's training throughput
-	@$(BIN)/python benchmarks/throughput.py
+bench: setup ## measure training throughput, against PyTorch where it is installed (BENCH="--quick --python PATH")
+	@$(BIN)/python benchmarks/bench.py $(BENCH)
 
 build: setup ## make wheel and sdist in dist/
 	@$(BIN)/python -m build
