@@ -41,7 +41,7 @@ def torch_version(python: str) -> str | None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
         raise UserError(f"--python {python}: cannot be run ({error.strerror})") from None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return (done.stdout.strip() or None) if done.returncode == 0 else None
 
 
 def numbers(text: str) -> list[int]:

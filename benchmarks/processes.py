@@ -32,7 +32,6 @@ class Processes:
     def __init__(self, command: list[str], environments: Callable[[], list[dict[str, str]]]) -> None:
         self._command, self._environments = command, environments
         self._running: list[subprocess.Popen[str]] = []
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  as long as the processes may be started
         self._base = 0  # bytes of memory at the first answer, when they hold little more than their code
         self._peak = (0, 1)  # bytes of memory at the last one, and its batch
 
@@ -61,27 +60,33 @@ class Processes:
     def close(self) -> None:
         """Let the processes end; those that do not are ended."""
         for process in self._running:
+            assert process.stdin is not None and process.stdout is not None
             with suppress(BrokenPipeError):
                 _say(process, END)
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+            process.stdout.close()
         for process in self._running:
             try:
                 process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 process.terminate()
                 process.wait()
-        self._running.clear()
+        if self._running:
+            self._log.close()
+        self._running = []
 
     def _start(self) -> None:
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed when the processes have ended
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._log, "text": True}
         self._running = [subprocess.Popen(self._command, env=env, **pipes) for env in self._environments()]
 
     def _last_words(self) -> str:
         """Return why the first process has ended, and end the others."""
         code = self._running[0].wait()
-        self.close()
         self._log.seek(0)
         lines = self._log.read().decode("utf-8", "replace").strip().splitlines() or ["no message"]
-        self._log.truncate(0)
+        self.close()
         return f"ended with code {code}: {lines[-1][:200]}"
 
 

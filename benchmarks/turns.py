@@ -46,6 +46,8 @@ class Turns:
 
     def run(self) -> None:
         """Measure everything."""
+        for cores in {*self.options.threads, self.options.ranks}:
+            self._peak(cores)
         for net in self.options.nets:
             with self._peers(1) as peers:
                 for threads in self.options.threads:
