@@ -62,10 +62,10 @@ def test_a_window_is_filled_after_warming_up():
 
     def run(count):
         made.append(count)
-        return [0.1] * count
+        return [0.125] * count
 
-    assert measure(run, 1.0, settle(run, 1.0)) == 0.1
-    assert made == [1, 3, 10]
+    assert measure(run, 1.0, settle(run, 1.0)) == 0.125
+    assert made == [1, 2, 8]
     made.clear()
     assert (
         measure(run, 0.01, settle(run, 0.01)) == 0.1
