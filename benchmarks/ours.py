@@ -107,7 +107,7 @@ def requests(world: MpiWorld) -> Iterator[str]:
         buffer[: len(line)] = np.frombuffer(line, np.uint8)
         request = world.comm.Ibcast(buffer, root=0)
         while not request.Test():
-            sleep(0.001)
+            sleep(0.005)
         text = buffer.tobytes().rstrip(b"\0").decode()
         if not text:
             return
