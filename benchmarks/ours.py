@@ -18,6 +18,7 @@ from worker import Run, measure, peak_bytes, serve, settle
 from batchbrew.protos import messages as pb
 from batchbrew.runner.job import Job
 from batchbrew.runner.nodeset import FixedNodes
+from batchbrew.runner.pinning import pin
 from batchbrew.runner.spec import RunSpec, Stop
 from batchbrew.runner.strategies.allreduce import Allreduce
 from batchbrew.runner.world import MpiWorld, World, find_world
@@ -38,16 +39,12 @@ class Case:
         path = NETDEFS / f"{net}_solver.prototxt"
         param = read_solver(path)
         param.base_lr = 0.0  # so that long measuring on noise cannot diverge
-        self.net = solver_net(param, path, pb.TRAIN).build(pb.TRAIN, data=noise(shape, samples), **threaded(threads))
+        self.net = solver_net(param, path, pb.TRAIN).build(pb.TRAIN, data=noise(shape, samples), threads=threads)
         solver = make_solver(param, self.net)
-        self.run: Run = alone(self.net, solver, batch) if WORLD.size == 1 else together(self.net, solver, batch, WORLD)
+        spec = spec_of(batch * WORLD.size, threads)
+        pin(WORLD, spec)
+        self.run: Run = alone(self.net, solver, batch) if WORLD.size == 1 else together(self.net, solver, spec, WORLD)
         self.expected: float | None = None
-
-
-def threaded(threads: int) -> dict[str, int]:
-    import inspect
-
-    return {"threads": threads} if "threads" in inspect.signature(Net).parameters else {}
 
 
 def noise(shape: tuple[int, ...], samples: int) -> Part:
@@ -74,14 +71,18 @@ def alone(net: Net, solver: Solver, batch: int) -> Run:
     return run
 
 
-def together(net: Net, solver: Solver, batch: int, world: World) -> Run:
-    """Return what makes updates with synchronous data parallelism; its times are those of rank 0 on all ranks."""
-    total, none = batch * world.size, "sha256:"
-    spec = RunSpec(
+def spec_of(batch: int, threads: int) -> RunSpec:
+    """Return what a study would say of such a run."""
+    none = "sha256:"
+    return RunSpec(
         study="bench", net="", solver="", data="", net_digest=none, solver_digest=none, data_digest=none,
-        train_samples=total, test_samples=0, batch=total, nodes=world.size, shuffle=False, base_lr=0.0,
-        schedule_batch=total, stop=Stop(updates=1),
+        train_samples=batch, test_samples=0, batch=batch, nodes=WORLD.size, threads=threads, shuffle=False,
+        base_lr=0.0, schedule_batch=batch, stop=Stop(updates=1),
     )  # fmt: skip
+
+
+def together(net: Net, solver: Solver, spec: RunSpec, world: World) -> Run:
+    """Return what makes updates with synchronous data parallelism; its times are those of rank 0 on all ranks."""
     job, nodes, strategy = Job(spec, net, solver), FixedNodes(world), Allreduce(Allreduce.Options())
     return lambda count: world.bcast(strategy.run_segment(job, nodes, count).step_seconds)
 

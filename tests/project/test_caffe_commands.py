@@ -92,7 +92,7 @@ def test_timing(folder, capsys):
 
 def test_the_table_of_times_says_how_near_each_layer_is_to_its_limit(folder, capsys, monkeypatch):
     machine = Machine("avx2", 1, 1e3, ((1 << 15, 2e3), (1 << 26, 1e3)))  # so slow that shares are whole numbers
-    monkeypatch.setattr(roofline, "measure_machine", lambda kernels, clock: machine)
+    monkeypatch.setattr(roofline, "measure_machine", lambda kernels, clock, threads: machine)
     assert run(["time", "--model=net.prototxt", "--iterations=1"]) == 0
     table = capsys.readouterr().out.splitlines()
     assert max(map(len, table)) <= 120
@@ -105,9 +105,14 @@ def test_the_table_of_times_says_how_near_each_layer_is_to_its_limit(folder, cap
     assert table[-1] == (
         "limits of 1 thread (avx2), measured: FMA 0 GFLOP/s; mem(ory) 0 GB/s for 32 KiB to 0 GB/s for 64 MiB"
     )
-    monkeypatch.setattr(roofline, "measure_machine", lambda kernels, clock: None)  # there is no compiler
+    monkeypatch.setattr(roofline, "measure_machine", lambda kernels, clock, threads: None)  # there is no compiler
     assert run(["time", "--model=net.prototxt", "--iterations=1"]) == 0
     assert "limits" not in capsys.readouterr().out
+
+
+def test_threads_share_the_timed_work(folder, capsys):
+    assert run(["time", "--model=net.prototxt", "--iterations=1", "--threads=2"]) == 0
+    assert "limits of 2 threads" in capsys.readouterr().out
 
 
 def test_timing_without_the_data(folder, capsys):

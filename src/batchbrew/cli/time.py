@@ -27,6 +27,7 @@ SHORT = {"FMA": "FMA", "memory": "mem"}
 @click.option("--model", type=_PATH, help="Net prototxt.")
 @click.option("--weights", help="Trained .caffemodel to use instead of the fillers.")
 @click.option("--iterations", type=click.IntRange(min=1), default=50, show_default=True, help="Passes to average over.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads that share the work. [default: 1]")
 @click.option("--phase", type=click.Choice(["TRAIN", "TEST"]), default="TRAIN", show_default=True)
 @click.option("--synthetic", is_flag=True, help="Put made-up samples in the place of the net's data.")
 @click.option("--shape", help="C,H,W of the made-up pictures, where the net does not say it.")
@@ -43,7 +44,7 @@ def time(**given: Any) -> None:
         raise UserError("--shape and --batch are for made-up samples: add --synthetic")
     use_cpu(options.gpu)
     net = _net(options)
-    machine = measure_machine(net.kernels, seconds)
+    machine = measure_machine(net.kernels, seconds, net.threads)
     log("caffe.cpp:355", "Performing Forward")
     log("caffe.cpp:360", f"Initial loss: {number(warm_up(net))}")
     log("caffe.cpp:361", "Performing Backward")
@@ -65,6 +66,7 @@ class Options:
     model: Path | None
     weights: str | None
     iterations: int
+    threads: int | None
     phase: str
     synthetic: bool
     shape: str | None
@@ -85,7 +87,7 @@ def _net(options: Options) -> Net:
     if options.synthetic:
         synthesize(file.param, str(options.model), _shape(options.shape), options.batch)
     phase = pb.TRAIN if options.phase == "TRAIN" else pb.TEST
-    net = file.build(phase, level=options.level, stages=stages(options.stage))
+    net = file.build(phase, level=options.level, stages=stages(options.stage), threads=options.threads)
     if options.weights:
         load_weights(net, options.weights)
     return net
