@@ -23,7 +23,12 @@ class Split(Layer):
 
     def backward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob], needed: Sequence[bool]) -> None:
         """dx = sum of dy."""
-        if needed[0]:
-            build.op("copy", top[0].diff, bottom[0].diff)
-            for blob in top[1:]:
-                build.op("add", blob.diff, bottom[0].diff)
+        if not needed[0]:
+            return
+        dx = bottom[0].diff
+        if len(top) == 1:
+            build.op("copy", top[0].diff, dx)
+        else:
+            build.op("eltwise_sum", top[0].diff, top[1].diff, dx, 1.0, 1.0)
+        for blob in top[2:]:
+            build.op("add", blob.diff, dx)
