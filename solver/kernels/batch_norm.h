@@ -4,9 +4,8 @@
 enum { STATISTICS = 64 }; /* channels at a time */
 
 /* The mean of each channel of each sample, and the sum of the squared distances from it. a: x, statistics (samples, 2,
- * channels; doubles). Distances are first taken from the mean of the sample's first row, so one pass serves: as that row
- * belongs to the sample, what cancels is at most as many times the variance as there are rows (Chan, Golub and LeVeque
- * 1983 on shifted data). */
+ * channels; doubles). One pass serves, for distances from the mean of the sample's first row, unless that lies so far
+ * from the sample's (3 deviations) that what is left of their squares would lose a digit: then a second is made. */
 static void batch_norm_statistics(const brew_op *op) {
     const pictures x = pictures_of(&op->a[0]);
     pictures first = x;
@@ -15,19 +14,22 @@ static void batch_norm_statistics(const brew_op *op) {
     for (int64_t n = 0; n < x.count; n++)
         for (int64_t c = 0; c < x.channels; c += STATISTICS) {
             const int64_t channels = BREW_MIN(STATISTICS, x.channels - c);
-            double sum[STATISTICS] = {0}, square[STATISTICS] = {0};
-            float shift[STATISTICS + VL] = {0};
-            picture_sums(SUM, &first, 0, n, 0, c, channels, sum, 0);
-            for (int64_t k = 0; k < channels; k++) {
-                shift[k] = (float)(sum[k] / (double)x.cols);
-                sum[k] = 0;
-            }
-            picture_sums(SPREAD, &x, 0, n, shift, c, channels, sum, square);
             double *mean = F64(1) + n * STRIDE(1, 0) + c, *squares = mean + STRIDE(1, 1);
-            for (int64_t k = 0; k < channels; k++) {
-                const double left = square[k] - sum[k] * sum[k] / pixels;
-                mean[k] = shift[k] + sum[k] / pixels;
-                squares[k] = left < 0 ? 0 : left;
+            double start[STATISTICS] = {0};
+            float shift[STATISTICS + VL] = {0};
+            picture_sums(SUM, &first, 0, n, 0, c, channels, start, 0);
+            for (int64_t k = 0; k < channels; k++) shift[k] = (float)(start[k] / (double)x.cols);
+            for (int pass = 0, far = 1; far && pass < 2; pass++) {
+                double sum[STATISTICS] = {0}, square[STATISTICS] = {0};
+                picture_sums(SPREAD, &x, 0, n, shift, c, channels, sum, square);
+                far = 0;
+                for (int64_t k = 0; k < channels; k++) {
+                    const double lost = sum[k] * sum[k] / pixels, kept = square[k] - lost;
+                    far |= lost > 0.9 * square[k];
+                    mean[k] = shift[k] + sum[k] / pixels;
+                    squares[k] = kept < 0 ? 0 : kept;
+                    shift[k] = (float)mean[k];
+                }
             }
         }
 }
