@@ -2,9 +2,6 @@
  * kept. Who waits spins for a short time, as work comes every few microseconds while a net runs, and then sleeps. */
 #ifndef LANES_H
 #define LANES_H
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
