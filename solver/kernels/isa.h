@@ -29,6 +29,9 @@ PRAGMA(GCC target(TARGET))
 #include "conv.h"
 #include "rows.h"
 #include "channels.h"
+#include "winograd_points.h"
+#include "winograd.h"
+#include "winograd_gradient.h"
 #include "dense.h"
 #include "pool.h"
 #include "neuron.h"
@@ -47,6 +50,9 @@ const brew_entry TABLE[] = {
     {"conv_backward_weight", conv_backward_weight, "nns"},
     {"conv_flip", conv_flip, 0},
     {"conv_backward_data", conv_backward_data, "nwwn"},
+    {"winograd_weights", winograd_weights, 0},
+    {"winograd_forward", winograd_forward, "nwwn"},
+    {"winograd_backward_weight", winograd_backward_weight, "nns"},
     {"dense_forward", dense_forward, "nwwn"},
     {"dense_backward_weight", dense_backward_weight, "nns|rwk"},
     {"bias_backward", bias_backward, "ns"},
