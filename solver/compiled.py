@@ -13,6 +13,7 @@ from batchbrew.errors import UserError
 from batchbrew.solver.blob import Array, Blob, Shape, Storage
 from batchbrew.solver.kernels import Program
 from batchbrew.solver.layer import Builder, Layer
+from batchbrew.solver.layers.convolution import Filters
 from batchbrew.solver.layers.samples import SampleLayer
 from batchbrew.solver.layers.sources import SourceLayer
 from batchbrew.solver.layers.views import copy_reshaped, copy_view
@@ -129,6 +130,8 @@ def _write(
         if i in net.written:
             _take_back(net, build, blobs, i)
         with _turned(build, layer):
+            if not build.sums:  # users may write parameters before any pass
+                layer.prepare(build)
             layer.forward(build, [blobs[b.number] for b in net.bottoms[i]], [blobs[t.number] for t in net.tops[i]])
         if not build.sums:
             _show_values(net, build, blobs, i)
@@ -142,6 +145,9 @@ def _write(
             bottom, top = ([blobs[t.number] for t in side[i]] for side in (net.bottoms, net.tops))
             if not build.sums and layer.reshapes and net.bottoms[i][0].changed and net.bottoms[i][0].keeps:
                 copy_reshaped(build, "original", top[0].data, bottom[0].data)  # which _show_values has written over
+            if not build.sums:
+                with _turned(build, layer):
+                    layer.prepare_backward(build, net.needs[i])
             try:
                 with _turned(build, layer, back=True):
                     layer.backward(build, bottom, top, net.needs[i])
@@ -239,13 +245,17 @@ def _show_gradients(net: Wiring, build: Builder, blobs: Sequence[Blob], i: int) 
                 build.op("copy", mine, theirs)
 
 
-def prepare_program(net: Wiring, kernels: str, build: Builder) -> Program:
-    """Return the program to run once after the parameters have changed, before going backward."""
-    for i, (layer, runs) in enumerate(zip(net.layers, net.runs, strict=True)):
+def prepare_program(net: Wiring, kernels: str, build: Builder, backward: bool) -> Program:
+    """Return the program to run once after the parameters have changed, before going forward or before backward."""
+    for i, layer in enumerate(net.layers):
         build.layer = i
-        if runs:
-            with _turned(build, layer):
+        if isinstance(layer, Filters):  # whose choices depend on sizes, which a whole pass may have changed
+            layer.reshape([net.shapes[b.number] for b in net.bottoms[i]])
+        with _turned(build, layer):
+            if not backward:
                 layer.prepare(build)
+            elif net.runs[i]:
+                layer.prepare_backward(build, net.needs[i])
     return build.program(kernels)
 
 

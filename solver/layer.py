@@ -31,6 +31,8 @@ class Builder:
         samples: int,
         factors: dict[int, float],
         copies: Copies | None = None,
+        *,
+        choose: Callable[[Any, int], int] = lambda case, pictures: 0,
     ) -> None:
         self.dtype = dtype
         self.sums = sums  # losses yield sums over samples (training) instead of Caffe's means
@@ -40,13 +42,14 @@ class Builder:
         self.copies = copies or Copies(1)
         self.lanes = self.copies.lanes  # threads that run the program: rows of working memory with role `l` (brew.h)
         self.alone: set[int] = set()  # operations that are not for several of them
+        self.choose = choose  # how a convolution is computed (layers/algorithm.py)
         self.calls: list[Call] = []
         self.layer = 0  # number of the layer that writes, so that layers of one name have scratch of their own
         self.working: dict[tuple[Any, ...], Array] = {}  # what ``scratch`` gave, by layer number, name and shape
 
     def anew(self) -> Builder:
         """Return one for the same program in which nothing is written yet."""
-        return Builder(self.dtype, self.sums, self.samples, self.factors, self.copies)
+        return Builder(self.dtype, self.sums, self.samples, self.factors, self.copies, choose=self.choose)
 
     def row_keys(self, rows: int) -> Array:
         """Return one 64-bit key a row, for random draws: those of the samples where there are as many rows."""
@@ -198,7 +201,10 @@ class Layer(ABC):
         return (0, 0)
 
     def prepare(self, build: Builder) -> None:  # noqa: B027 - few layers derive anything from their weights
-        """Write down what is computed once after the parameters have changed, before the first backward."""
+        """Write down what is computed of the parameters beforehand, once after they have changed."""
+
+    def prepare_backward(self, build: Builder, needed: Sequence[bool]) -> None:  # noqa: B027
+        """Write down what else is then computed for ``backward``."""
 
     @abstractmethod
     def forward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -17,6 +17,7 @@ from batchbrew.solver.data.part import Samples
 from batchbrew.solver.kernels import choose, choose_threads
 from batchbrew.solver.labels import check_labels
 from batchbrew.solver.layer import Builder, Layer
+from batchbrew.solver.layers.algorithm import Choose, chooser
 from batchbrew.solver.layers.losses import Loss
 from batchbrew.solver.layers.samples import SampleLayer
 from batchbrew.solver.parameter import Flat, Parameter
@@ -34,8 +35,9 @@ class Net:
 
     ``data``: the samples for its Data layers (else they resolve the source they name). ``share``: another net whose
     equally named parameters this one uses. ``chunk``: samples run depth first at a time (None: as fit the caches).
-    ``threads`` share each chunk, where kernels are compiled (None: BATCHBREW_THREADS, or 1). ``where``, ``positions``:
-    the file and the (line, column) of each layer, for messages.
+    ``threads`` share each chunk, where kernels are compiled (None: BATCHBREW_THREADS, or 1). ``convolution``: auto,
+    direct or winograd, or a function of a Case (None: BATCHBREW_CONVOLUTION, or auto). ``where``, ``positions``: the
+    file and the (line, column) of each layer, for messages.
 
     A net yields sums: ``zero_sums``, then ``accumulate`` any number of samples any number of times; ``flat.grads``,
     ``statistics`` and ``count`` add up, and one division by ``count`` makes the gradient of the mean loss.
@@ -54,6 +56,7 @@ class Net:
         chunk: int | None = None,
         seed: int = 0,
         kernels: str | None = None,
+        convolution: str | Choose | None = None,
         dtype: DTypeLike = np.float32,
         threads: int | None = None,
         share: Net | None = None,
@@ -69,6 +72,7 @@ class Net:
         if self.dtype != np.float32:
             self.kernels = "reference"
         self.threads = 1 if self.kernels == "reference" else choose_threads(threads)
+        self.choose = chooser(convolution, self.kernels != "reference")  # after a change: renew()
         self._data = data
         state = pb.NetState()
         state.CopyFrom(param.state)
@@ -88,6 +92,7 @@ class Net:
         self.chunk = chunk or chunk_size(self.wiring, self.threads)
         self._programs: dict[tuple[int, bool], Compiled] = {}
         self.standing = Standing(self.wiring, self.kernels, self.threads, self.sums, self.flat)
+        self.standing.compile(self.choose)
         self._stale = True
         self.whole = WholeBatch(self.wiring, self.kernels, self._builder, self.standing, seed)
         self._passes = 0
@@ -149,7 +154,7 @@ class Net:
         factors = {}
         if len(self._losses) > 1:
             factors = {layer.salt: 1 / (layer.divisor_per_sample() or 1.0) for layer in self._losses}
-        return Builder(self.dtype, sums, samples, factors, self.standing.copies)
+        return Builder(self.dtype, sums, samples, factors, self.standing.copies, choose=self.choose)
 
     # --- the batch of the prototxt at once, divided as Caffe divides -------------------------------------------------
 
@@ -184,9 +189,9 @@ class Net:
         return {self.wiring.numbered[number].name: weight for number, weight in self.wiring.weights.items()}
 
     def renew(self) -> None:
-        """Compile anew, for parameters whose memory is another now."""
+        """Compile anew, for parameters whose memory is another now, or another ``choose``."""
         self._programs.clear()
-        self.standing.compile()
+        self.standing.compile(self.choose)
         self.whole.renew()
 
     # --- sums over any number of samples ----------------------------------------------------------------------------
@@ -209,7 +214,7 @@ class Net:
             self._pass(indices, backward=True)
         else:
             if self._stale:
-                self.standing.prepare()
+                self.standing.prepare(backward=True)
                 self._stale = False
             self._run(indices, epoch, backward=True, ready=ready)
         if ready is not None and (self.uncut or not len(indices)):
@@ -219,6 +224,7 @@ class Net:
     def evaluate(self, indices: NDArray[np.int64]) -> None:
         """Run these samples forward, adding to ``statistics``."""
         if not self.uncut:
+            self.standing.prepare(backward=False)  # a net that shares its parameters is not told when they change
             self._run(indices, 0, backward=False)
             return
         for start in range(0, len(indices), self.batch):

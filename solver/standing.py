@@ -6,6 +6,7 @@ from batchbrew.solver.blob import Array
 from batchbrew.solver.compiled import prepare_program
 from batchbrew.solver.kernels import Copies, Lanes, Program, compile_program
 from batchbrew.solver.layer import Builder
+from batchbrew.solver.layers.algorithm import Choose
 from batchbrew.solver.parameter import Flat
 from batchbrew.solver.wiring import Wiring
 
@@ -21,20 +22,27 @@ class Standing:
     def __init__(self, net: Wiring, kernels: str, threads: int, statistics: Array, flat: Flat) -> None:
         self._net, self._kernels, self._all, self._statistics, self._flat = net, kernels, threads, statistics, flat
         self.threads = threads if flat.size >= WORTH_SHARING else 1
-        self.compile()
 
-    def compile(self) -> None:
-        """Make the programs, anew where parameters have other memory now."""
+    def compile(self, choose: Choose) -> None:
+        """Make the programs, anew where parameters have other memory now; ``choose``: how to compute convolutions."""
         turned = [p.turned.grads for layer in self._net.layers for p in layer.parameters if p.turned is not None]
         self.copies = Copies(self._all, [self._flat.grads, self._statistics, *turned])
         self._merges: dict[tuple[int, int, int], Program] = {}
         self._clear = compile_program([("clear_sums", (self._flat.grads,))], self._kernels, Lanes(self.threads))
-        build = Builder(self._flat.values.dtype, True, 0, {}, Copies(self.threads))
-        self._prepare = prepare_program(self._net, self._kernels, build)
+        self._prepare = [
+            prepare_program(
+                self._net,
+                self._kernels,
+                Builder(self._flat.values.dtype, True, 0, {}, Copies(self.threads), choose=choose),
+                backward,
+            )
+            for backward in (False, True)
+        ]
 
-    def prepare(self) -> None:
-        """Run what layers do once after the parameters have changed, before the first backward pass."""
-        self._prepare.run()
+    def prepare(self, backward: bool) -> None:
+        """Run what layers do once after the parameters have changed, before a pass forward or also backward."""
+        for program in self._prepare[: 1 + backward]:
+            program.run()
 
     def clear(self) -> None:
         """Set gradients to 0."""

@@ -23,7 +23,7 @@ from batchbrew.solver.wiring import Wiring
 class WholeBatch:
     """Runs a net as Caffe does: ranges of layers, sources in their own order, shapes that may change between passes.
 
-    ``builder(sums, samples)`` makes what programs are collected in; ``standing`` are those run around backward passes.
+    ``builder(sums, samples)`` makes what programs are collected in; ``standing`` are those run behind backward passes.
     """
 
     def __init__(
@@ -140,7 +140,6 @@ class WholeBatch:
         first = len(self._net.layers) - 1 if start is None else start
         if first < end:
             return
-        self._standing.prepare()
         if self.hooks.backward:
             for i in range(first, end - 1, -1):
                 self.hooks.call("before_backward", i)

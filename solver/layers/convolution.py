@@ -9,8 +9,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from batchbrew.protos import messages as pb
 from batchbrew.solver.blob import Blob, Shape, aligned_zeros
+from batchbrew.solver.kernels.reference.winograd import BLOCK
 from batchbrew.solver.layer import LAYERS, Array, Builder, Layer
+from batchbrew.solver.layers.algorithm import UPDATE, Case
 from batchbrew.solver.layers.correlation import Correlation, Layout
 from batchbrew.solver.layers.geometry import Sizes, repeated, times
 
@@ -25,6 +28,10 @@ class Filters(Layer):
     tops = (1, None)
     inputs_first: ClassVar[bool]  # whether axis 0 of the filters is that of the bottom's channels
     turned: Array | None = None  # the filters of the transposed pass
+
+    def __init__(self, param: pb.LayerParameter, phase: int, where: str) -> None:
+        super().__init__(param, phase, where)
+        self.transformed: dict[tuple[bool, int], Array] = {}  # by whether they are turned, and the size of the tiles
 
     def setup(self, bottoms: Sequence[Shape]) -> None:
         """Read geometry and declare filters and bias."""
@@ -69,7 +76,10 @@ class Filters(Layer):
             raise self.error(f"was set up for {channel + 1 + self.layout.axes} axes, found a bottom {shape}")
         if shape[channel] != self.channels:
             raise self.error(f"was set up for {self.channels} channels, found {shape[channel]}")
-        return [(*shape[:channel], self.outputs, *self.spatial(shape[channel + 1 :]))] * len(bottoms)
+        spatial = self.spatial(shape[channel + 1 :])
+        self.sizes = (shape[channel + 1 :], spatial)
+        self.pictures = prod(shape[:channel])
+        return [(*shape[:channel], self.outputs, *spatial)] * len(bottoms)
 
     @abstractmethod
     def spatial(self, sizes: Sequence[int]) -> Sizes:
@@ -103,12 +113,59 @@ class Filters(Layer):
         self.geometry.turn(build, self.weights, self.turned)
         return self.turned
 
+    def case(self, back: bool, gradient: bool = False) -> Case | None:
+        """Return the pass from the wide to the narrow side, or ``back``, as far as Winograd's kernels know it."""
+        sides = (self.channels, self.outputs)
+        if self.inputs_first:
+            sides = (self.outputs, self.channels)
+        return self.geometry.case(sides, self.sizes[back != self.inputs_first], back, gradient)
+
+    def cases(self, backward: bool, needed: bool) -> list[Case]:
+        """Return the passes for which there is a choice, ``backward`` too, and where ``needed`` by a bottom."""
+        found = [self.case(self.inputs_first)]
+        if backward and needed:
+            found.append(self.case(not self.inputs_first))
+        if backward and self.learns(0):
+            found.append(self.case(back=False, gradient=True))
+        return [case for case in found if case is not None and case.tiles]
+
+    def tile(self, build: Builder, back: bool, gradient: bool = False) -> int:
+        """Return the size of the tiles by which that pass is computed, 0 where it is directly."""
+        case = self.case(back, gradient)
+        return build.choose(case, UPDATE if build.sums else self.pictures) if case is not None else 0
+
+    def derive(self, build: Builder, back: bool) -> None:
+        """Write down what a pass from the wide to the narrow side, or ``back``, makes of the filters beforehand."""
+        filters = self.turn(build) if back else self.weights
+        if tile := self.tile(build, back):
+            if (back, tile) not in self.transformed:
+                outputs, channels, taps = filters.shape[:3]
+                shape = (-(-outputs // BLOCK), (tile + taps - 1) ** 2, channels + 1, BLOCK)
+                held = aligned_zeros(prod(shape), build.dtype).reshape(shape)
+                self.transformed[back, tile] = held[:, :, :-1]  # steps of a power of two would share cache lines
+            build.op("winograd_weights", filters, self.transformed[back, tile])
+
+    def correlate(self, build: Builder, back: bool, x: Array, bias: Array | None, y: Array) -> None:
+        """Write down y = that pass over x, + bias."""
+        case, tile = self.case(back), self.tile(build, back)
+        if case is not None and tile:
+            build.op("winograd_forward", x, self.transformed[back, tile], bias, y, tile, case.taps, *case.pad)
+        elif back:
+            assert self.turned is not None
+            self.geometry.backward_data(build, x, self.turned, bias, y)
+        else:
+            self.geometry.forward(build, x, self.weights, bias, y)
+
     def backward_parameters(self, build: Builder, wide: Array, narrow: Array, dy: Array) -> None:
         """Write down the gradients of filters and bias, dy being that of the top."""
         if len(self.parameters) > 1 and self.learns(1):
             self.geometry.backward_bias(build, dy, self.parameters[1].grad)
         if self.learns(0):
-            self.geometry.backward_weight(build, wide, narrow, self._filters(self.parameters[0].grad))
+            gradient = self._filters(self.parameters[0].grad)
+            if tile := self.tile(build, back=False, gradient=True):
+                build.op("winograd_backward_weight", wide, narrow, gradient, tile, *self.geometry.pad)
+            else:
+                self.geometry.backward_weight(build, wide, narrow, gradient)
 
 
 @LAYERS.register("Convolution")
@@ -139,8 +196,13 @@ class Convolution(Filters):
         return self.geometry.narrow_border if needed else (0, 0)
 
     def prepare(self, build: Builder) -> None:
+        """Transform the filters, where that is how they are used."""
+        self.derive(build, back=False)
+
+    def prepare_backward(self, build: Builder, needed: Sequence[bool]) -> None:
         """Turn the filters for the data gradient."""
-        self.turn(build)
+        if any(needed):
+            self.derive(build, back=True)
 
     def forward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """y = w * x + b."""
@@ -148,7 +210,7 @@ class Convolution(Filters):
         for i, (x, y) in enumerate(zip(bottom, top, strict=True)):
             wide = self.layout.read(build, x.data, f"{i}.x", self.geometry.wide_border)
             narrow = self.layout.write(build, y.data, f"{i}.y")
-            self.geometry.forward(build, wide, self.weights, self.bias, narrow)
+            self.correlate(build, False, wide, self.bias, narrow)
             self.layout.written(build, y.data, f"{i}.y")
             self.read.append(wide)
 
@@ -158,9 +220,8 @@ class Convolution(Filters):
             dy = self.layout.read(build, y.diff, f"{i}.dy", self.geometry.narrow_border)
             self.backward_parameters(build, self.read[i], dy, dy)
             if wanted:
-                assert self.turned is not None
                 dx = self.layout.write(build, x.diff, f"{i}.dx")
-                self.geometry.backward_data(build, dy, self.turned, None, dx)
+                self.correlate(build, True, dy, None, dx)
                 self.layout.written(build, x.diff, f"{i}.dx")
 
     def multiply_adds(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:

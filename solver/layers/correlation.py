@@ -8,6 +8,7 @@ from math import prod
 
 from batchbrew.solver.blob import Shape
 from batchbrew.solver.layer import Array, Builder
+from batchbrew.solver.layers.algorithm import TAPS, Case
 from batchbrew.solver.layers.geometry import Sizes
 from batchbrew.solver.layers.views import copy_reshaped
 
@@ -67,6 +68,20 @@ class Correlation:
             return (0, 0)
         flat = self.as_plane()
         return (0, max(0, -((flat.pad[1] - flat.extent[1] + 1) // flat.stride[1])))
+
+    def case(self, sides: tuple[int, int], sizes: Sequence[int], back: bool, gradient: bool) -> Case | None:
+        """Return ``forward`` over the wide side of ``sizes``, ``backward_data`` (``back``) over the narrow side, or the
+        ``gradient`` of the filters, as Winograd's kernels know it; None if they do not.
+
+        ``sides``: channels of the wide and the narrow side.
+        """
+        known = self.group == 1 and len(self.kernel) == PLANE and {*self.kernel} in [{taps} for taps in TAPS]
+        if not known or {*self.stride, *self.dilation} != {1}:
+            return None
+        taps = self.kernel[0]
+        pad = tuple(taps - 1 - p for p in self.pad) if back else self.pad
+        channels, outputs = reversed(sides) if back else sides
+        return Case(gradient, channels, outputs, (sizes[0], sizes[1]), taps, (pad[0], pad[1]))
 
     def _op(self, build: Builder, name: str, *arrays: Array | None) -> None:
         kernel = f"conv_{name}" if self.is_plane else f"conv_nd_{name}"

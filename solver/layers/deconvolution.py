@@ -39,14 +39,22 @@ class Deconvolution(Filters):
         """Return the padding."""
         return self.geometry.wide_border
 
+    def prepare(self, build: Builder) -> None:
+        """Turn the filters."""
+        self.derive(build, back=True)
+
+    def prepare_backward(self, build: Builder, needed: Sequence[bool]) -> None:
+        """Transform the filters for the data gradient, where that is how they are used."""
+        if any(needed):
+            self.derive(build, back=False)
+
     def forward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Spread x by the filters and add the bias."""
-        turned = self.turn(build)
         self.read = []
         for i, (x, y) in enumerate(zip(bottom, top, strict=True)):
             narrow = self.layout.read(build, x.data, f"{i}.x", self.geometry.narrow_border)
             wide = self.layout.write(build, y.data, f"{i}.y")
-            self.geometry.backward_data(build, narrow, turned, self.bias, wide)
+            self.correlate(build, True, narrow, self.bias, wide)
             self.layout.written(build, y.data, f"{i}.y")
             self.read.append(narrow)
 
@@ -57,7 +65,7 @@ class Deconvolution(Filters):
             self.backward_parameters(build, dy, self.read[i], dy)
             if wanted:
                 dx = self.layout.write(build, x.diff, f"{i}.dx")
-                self.geometry.forward(build, dy, self.weights, None, dx)
+                self.correlate(build, False, dy, None, dx)
                 self.layout.written(build, x.diff, f"{i}.dx")
 
     def multiply_adds(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:

@@ -17,7 +17,7 @@ class InnerProduct(Layer):
     Top: the bottom's axes before ``axis``, then K.
     """
 
-    turned: Array | None = None  # the weights of the data gradient, made by prepare()
+    turned: Array | None = None  # the weights of the data gradient, made by prepare_backward()
 
     def setup(self, bottoms: Sequence[Shape]) -> None:
         """Declare weights and bias."""
@@ -52,8 +52,10 @@ class InnerProduct(Layer):
     def _weights(self, array: Array) -> Array:
         return array.T if self.param.inner_product_param.transpose else array
 
-    def prepare(self, build: Builder) -> None:
+    def prepare_backward(self, build: Builder, needed: Sequence[bool]) -> None:
         """Turn the weights for the data gradient."""
+        if not needed[0]:
+            return
         weights = self._weights(self.parameters[0].data)
         if self.turned is None:
             self.turned = aligned_zeros(weights.size, build.dtype).reshape(weights.shape)
