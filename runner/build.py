@@ -32,6 +32,7 @@ class Built:
     net: dict[str, Any]
     dataset: dict[str, Any]
     caffe_files: CaffeFiles | None = None
+    nets: tuple[Net, ...] = ()  # those of the layer engine
 
 
 def build(folder: RunFolder, spec: RunSpec) -> Built:
@@ -76,6 +77,7 @@ def _assemble(
         test_data = data.test if data else None
         test_net = test_file.build(pb.TEST, data=test_data, seed=spec.seed, threads=spec.threads, share=net)
     solver = make_solver(solver_param, net, where)
+    nets = (net,) if test_net is None else (net, test_net)
     files = CaffeFiles(net, solver, solver_param.snapshot_format == pb.SolverParameter.HDF5)
     about_data = {
         "name": data.name if data else "sources of the net",
@@ -83,7 +85,7 @@ def _assemble(
         "test": spec.test_samples,
         "digest": spec.data_digest,
     }
-    return Built(Job(spec, net, solver, test_net), solver_param, describe_net(net), about_data, files)
+    return Built(Job(spec, net, solver, test_net), solver_param, describe_net(net), about_data, files, nets)
 
 
 def _open(spec: RunSpec) -> DataSet:

@@ -43,7 +43,7 @@ def collect(world: World, threads: int) -> dict[str, Any]:
         "kernels": _kernels(),
         "blas": threadpoolctl.threadpool_info(),
         "hosts": [host for host, _ in ranks],
-        "cpu": _cpu(),
+        "cpu": cpu_model(),
         "cores": os.cpu_count(),
         "threads": threads,
         "thread_variables": {name: os.environ.get(name) for name in THREAD_VARIABLES},
@@ -116,7 +116,8 @@ def _kernels() -> str:
     return kernels.choose()
 
 
-def _cpu() -> str:
+def cpu_model() -> str:
+    """Return what the processor calls itself."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from batchbrew.errors import UserError
-from batchbrew.runner import environment, pinning, start
+from batchbrew.runner import convolutions, environment, pinning, start
 from batchbrew.runner.build import Built, build, statistics_batch
 from batchbrew.runner.caffe_log import CaffeLog
 from batchbrew.runner.folder import RunFolder
@@ -74,6 +74,9 @@ def _prepare(folder: RunFolder, built: Built, nodes: NodeSet, log: str) -> Run:
     found = together(world, lambda: start.take_up(folder, built, world))
     about = environment.collect(world, spec.threads)
     about["pinned"] = pinning.pin(world, spec)
+    about["convolutions"] = convolutions.settle(
+        built.nets, world, recorded(folder) if found.state is not None else None
+    )
     strategy_class = STRATEGIES.get(spec.strategy)
     strategy = strategy_class(strategy_class.Options.model_validate(spec.strategy_options))
     history = History.of(spec)
@@ -112,6 +115,12 @@ def _prepare(folder: RunFolder, built: Built, nodes: NodeSet, log: str) -> Run:
         layers = ", ".join(special["layers"][:3]) + (", ..." if len(special["layers"]) > 3 else "")
         say(f"note: {layers} take statistics over {special['batch']} samples at once, not over the global batch")
     return run
+
+
+def recorded(folder: RunFolder) -> dict[str, Any]:
+    """Return what the head of the record says of the algorithms for convolutions."""
+    header = next(read_lines(folder.record), {})
+    return dict(header.get("environment", {}).get("convolutions", {}))
 
 
 def check_size(world: World, wanted: int) -> None:

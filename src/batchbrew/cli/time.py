@@ -79,6 +79,7 @@ class Options:
 def _net(options: Options) -> Net:
     """Return the net to be timed."""
     from batchbrew.protos import messages as pb
+    from batchbrew.runner.convolutions import measured, use
     from batchbrew.solver.load import read_net_file
     from batchbrew.solver.snapshot import load_weights
     from batchbrew.solver.synthetic import synthesize
@@ -88,6 +89,7 @@ def _net(options: Options) -> Net:
         synthesize(file.param, str(options.model), _shape(options.shape), options.batch)
     phase = pb.TRAIN if options.phase == "TRAIN" else pb.TEST
     net = file.build(phase, level=options.level, stages=stages(options.stage), threads=options.threads)
+    use([net], measured([net]))
     if options.weights:
         load_weights(net, options.weights)
     return net
