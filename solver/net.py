@@ -248,8 +248,12 @@ class Net:
         finally:
             if not told:
                 self.standing.merge(stop=None if backward else 0)
-        for piece in told:
-            self._run_and_tell(self._fed(piece, epoch, backward), ready)
+        try:
+            for piece in told:
+                self._run_and_tell(self._fed(piece, epoch, backward), ready)
+        except BaseException:
+            self.standing.merge()  # so that the copies of threads are empty again
+            raise
 
     def _fed(self, piece: NDArray[np.int64], epoch: int, backward: bool) -> Compiled:
         """Return the program for so many samples, with these fed into it."""

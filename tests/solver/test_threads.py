@@ -256,6 +256,8 @@ def test_an_error_within_a_pass_leaves_no_sums_behind(monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(IndexError):
         patch.setattr(net.layers[0], "feed", interrupted)
         net.accumulate(np.arange(30), 0)
+    with pytest.raises(IndexError):
+        net.accumulate(np.arange(30), 0, lambda start, stop: left.pop())  # while telling what is complete
     alone = net_of(BODY + LOSS, data=samples(40))
     for each in (net, alone):
         each.zero_sums()
