@@ -82,13 +82,47 @@ def parse(record: bytes) -> Datum:
     return Datum(shape, _signed(numbers[_LABEL]), data, joined, numbers[_ENCODED] != 0)
 
 
+def parse_alike(records: list[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int32]] | None:
+    """Return pictures (n, C, H, W) and labels (n) of plain records alike in all but pixels and labels, None of others.
+
+    That is many times faster than to parse each. Alike are records as Caffe writes them, of one size, with labels
+    below 128.
+
+    >>> parse_alike([serialize(np.array([[[5]]], np.uint8), 3), serialize(np.array([[[6]]], np.uint8), 4)])
+    (array([[[[5]]],
+    <BLANKLINE>
+    <BLANKLINE>
+           [[[6]]]], dtype=uint8), array([3, 4], dtype=int32))
+    """
+    first = records[0]
+    try:
+        model = parse(first)
+    except ValueError:
+        return None
+    if any(len(record) != len(first) for record in records):
+        return None
+    if model.encoded or min(model.shape) < 1 or len(model.data) != math.prod(model.shape):
+        return None
+    head = _head(model.shape) + _prefixed(model.data)[: -len(model.data)]
+    start, label = len(head), len(head) + len(model.data)
+    tail = bytes([_LABEL << 3, model.label & 0x7F])
+    rows = np.frombuffer(bytearray().join(records), np.uint8).reshape(len(records), len(first))
+    ends = (tail, tail + bytes([_ENCODED << 3, 0]))
+    same = np.ones(len(first), bool)
+    same[start:label] = same[label + 1 : label + 2] = False
+    if not first.startswith(head) or first[label:] not in ends or (rows[:, same] != rows[0, same]).any():
+        return None
+    labels = rows[:, label + 1].astype(np.int32)
+    return None if labels.max() > 0x7F else (rows[:, start:label].reshape(-1, *model.shape), labels)
+
+
 def serialize(picture: NDArray[np.uint8] | NDArray[np.float32], label: int) -> bytes:
     """Return the record of a picture (C, H, W) of bytes or floats, as Caffe writes it.
 
     >>> serialize(np.array([[[5]]], np.uint8), 3).hex(" ")
     '08 01 10 01 18 01 22 01 05 28 03'
     """
-    head = b"".join(bytes([number << 3]) + varint(size) for number, size in enumerate(picture.shape, 1))
+    head = _head(picture.shape)
     tail = bytes([_LABEL << 3]) + varint(label)
     if picture.dtype == np.uint8:
         return head + _prefixed(picture.tobytes()) + tail
@@ -116,6 +150,10 @@ def varint(number: int) -> bytes:
         number >>= 7
     digits.append(number)
     return bytes(digits)
+
+
+def _head(shape: tuple[int, ...]) -> bytes:
+    return b"".join(bytes([number << 3]) + varint(size) for number, size in enumerate(shape, 1))
 
 
 def _prefixed(content: bytes) -> bytes:

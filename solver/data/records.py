@@ -49,21 +49,31 @@ class Records:
 
     def shape_of(self, index: int) -> Item:
         """Return the shape of one picture, (C, H, W)."""
-        self._seen = (index, self._read(index))  # it is asked for next; decoding it twice would take time
+        self._seen = (
+            index,
+            self._parse(index, self.store.record(index)),
+        )  # it is asked for next; decoding it twice would take time
         channels, height, width = self._seen[1][0].shape
         return channels, height, width
 
     def take(self, indices: NDArray[np.int64]) -> tuple[Pictures, Labels]:
         """Return the samples ``indices`` int64[n]: pictures and labels (n,). Raises UserError naming a damaged one."""
+        wanted = indices.tolist()
+        records = [self.store.record(index) for index in wanted]
+        alike = datum.parse_alike(records) if records else None
+        if alike is not None:
+            return alike
         seen, sample = self._seen or (-1, None)
-        found = [sample if sample and index == seen else self._read(index) for index in indices.tolist()]
+        found = [
+            sample if sample and index == seen else self._parse(index, record)
+            for index, record in zip(wanted, records, strict=True)
+        ]
         return stack([picture for picture, _ in found]), np.array([label for _, label in found], np.int32)
 
-    def _read(self, index: int) -> Sample:
-        key = self.store.keys[index]
-        record = self.store.value(key)
+    def _parse(self, index: int, record: bytes) -> Sample:
         try:
             found = datum.parse(record)
             return images.decode(found.data, self._color) if found.encoded else found.picture(), found.label
         except ValueError as error:
-            raise UserError(f"{self.store.path}: record '{self.store.text(key)}' is damaged ({error})") from None
+            key = self.store.text(self.store.keys[index])
+            raise UserError(f"{self.store.path}: record '{key}' is damaged ({error})") from None

@@ -37,6 +37,10 @@ class Store(ABC):
     def value(self, key: bytes) -> bytes:
         """Return the record under ``key``. Raises UserError where the data base is damaged."""
 
+    def record(self, number: int) -> bytes:
+        """Return the record under key number ``number``."""
+        return self.value(self.keys[number])
+
     def __len__(self) -> int:
         return len(self.keys)
 
@@ -75,6 +79,10 @@ class Lmdb(Store):
     def value(self, key: bytes) -> bytes:
         """Return the record under ``key``."""
         return self._file.value(bisect_left(self.keys, key))
+
+    def record(self, number: int) -> bytes:
+        """Return the record under key number ``number``."""
+        return self._file.value(number)
 
 
 class LevelDb(Store):
