@@ -17,19 +17,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from batchbrew.errors import UserError
 from batchbrew.protos import binary
 from batchbrew.protos import messages as pb
-from batchbrew.solver.data import keys as draw
-from batchbrew.solver.data.keys import Keys
-from batchbrew.solver.data.part import Item, Pictures
+from batchbrew.solver.data.keys import Keys, mix_number
+from batchbrew.solver.data.part import Images, Item, Pictures
+from batchbrew.solver.kernels import choose, compile_program
+from batchbrew.solver.kernels.reference.pictures import COLUMN, MIRROR, ROW
 
+__all__ = ["COLUMN", "MIRROR", "ROW", "Transform", "read_mean"]
 AUTO = "auto"  # mean_file: "auto" means the mean picture of the data set itself
-CHUNK = 16  # pictures a step: their float32 values stay in the L2 cache between the passes
-MIRROR, ROW, COLUMN = 1, 2, 3  # streams of the draws
+STORED = (np.dtype(np.uint8), np.dtype(np.float32))  # types of pictures that the kernels read
 
 
 class Transform:
@@ -65,10 +65,11 @@ class Transform:
         self._crop = int(param.crop_size)
         self._mean_file: str = param.mean_file
         self._given_mean = _mean(param, mean, where)
-        self._scale = np.float32(param.scale)
+        self._scale = float(param.scale)
         self._mirror = bool(param.mirror)
         self._random_crop = self._crop > 0 and phase == pb.TRAIN
-        self._seed = np.uint64(draw.mix_number(seed))
+        mixed = mix_number(seed)
+        self._seed = mixed - (mixed >> 63 << 64)  # as kernels take integers: signed
         self.reshape(item_shape)
 
     def reshape(self, item_shape: Item) -> None:
@@ -90,11 +91,22 @@ class Transform:
                 f"{self._where}mean_file '{self._mean_file}' has shape {mean.shape}, but the pictures of the data set "
                 f"have shape {item_shape}"
             )
-        self._mean = mean
+        self._mean = np.ascontiguousarray(np.broadcast_to(mean, item_shape))
         self.shape = (channels, crop, crop) if crop else item_shape
         self.item_shape = item_shape
-        row, column = (height - self.shape[1]) // 2, (width - self.shape[2]) // 2
-        self._centre = (..., slice(row, row + self.shape[1]), slice(column, column + self.shape[2]))
+        self._centre = (height - self.shape[1]) // 2, (width - self.shape[2]) // 2
+
+    def call(
+        self, images: Images, numbers: NDArray[np.int64], keys: Keys, out: NDArray[Any]
+    ) -> tuple[str, tuple[Any, ...]]:
+        """Return the kernel and its arguments that write pictures ``numbers`` int64[n] of ``images`` to ``out``.
+
+        Images (N, C, H, W) are uint8 or float32, ``keys`` uint64[n] those of the samples; ``out`` (n, C, h, w) has any
+        strides.
+        """
+        kernel = "pictures_bytes" if images.dtype == np.uint8 else "pictures_floats"
+        settings = (int(self._mirror), int(self._random_crop), *self._centre, self._seed, self._scale)
+        return kernel, (images, numbers, keys, self._mean, out, *settings)
 
     def apply(self, images: Pictures, keys: Keys, out: NDArray[np.float32]) -> None:
         """Write the transformed ``images`` (n, C, H, W) uint8 or float32 to ``out`` (n, C, h, w) float32, any strides.
@@ -112,20 +124,9 @@ class Transform:
                 f"images {images.shape}, keys {keys.shape} and out {out.shape} do not fit "
                 f"(n, {self.item_shape}), (n,) and (n, {self.shape})"
             )
-        keys = keys ^ self._seed
-        mirrored = draw.coin(draw.draws(keys, MIRROR)) if self._mirror else None
-        values = np.empty((min(CHUNK, count), *self.shape), np.float32)
-        for start in range(0, count, CHUNK):
-            piece = slice(start, start + CHUNK)
-            pixels, mean = self._window(images[piece], keys[piece])
-            if mirrored is None:
-                self._scaled(pixels, mean, out[piece])
-            else:
-                chunk = values[: len(pixels)]
-                self._scaled(pixels, mean, chunk)
-                turned = np.flatnonzero(mirrored[piece])
-                chunk[turned] = chunk[turned, :, :, ::-1]
-                out[piece] = chunk
+        compiled = out.dtype == np.float32 and images.dtype in STORED
+        call = self.call(images, np.arange(count), np.ascontiguousarray(keys), out)
+        compile_program([call], choose(None if compiled else "reference")).run()
 
     def _apply_each(self, images: list[NDArray[Any]], keys: Keys, out: NDArray[np.float32]) -> None:
         usual = self.item_shape
@@ -141,27 +142,6 @@ class Transform:
                 self.apply(image[np.newaxis], keys[i : i + 1], out[i : i + 1])
         finally:
             self.reshape(usual)
-
-    def _scaled(self, pixels: NDArray[Any], mean: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-        np.subtract(pixels, mean, out=out)
-        if self._scale != 1.0:
-            np.multiply(out, self._scale, out=out)
-
-    def _window(self, images: NDArray[Any], keys: Keys) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """Return the windows (n, C, h, w) of ``images`` and the mean as it lies under them."""
-        full = self._mean.shape[1:] == self.item_shape[1:]
-        if not self._random_crop:
-            return images[self._centre], self._mean[self._centre] if full else self._mean
-        _, height, width = self.item_shape
-        rows = draw.below(draw.draws(keys, ROW), height - self.shape[1] + 1)
-        columns = draw.below(draw.draws(keys, COLUMN), width - self.shape[2] + 1)
-        # Every window of every picture is a view; picking one a picture is a single gather.
-        views = sliding_window_view(images, self.shape[1:], axis=(2, 3))
-        windows = views[np.arange(len(images)), :, rows, columns]
-        if not full:
-            return windows, self._mean
-        means = sliding_window_view(self._mean, self.shape[1:], axis=(1, 2))
-        return windows, means[:, rows, columns].swapaxes(0, 1)
 
 
 def read_mean(path: str) -> NDArray[np.float32]:

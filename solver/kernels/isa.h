@@ -42,6 +42,7 @@ PRAGMA(GCC target(TARGET))
 #include "lrn.h"
 #include "loss.h"
 #include "sigmoid_loss.h"
+#include "pictures.h"
 #include "update.h"
 #include "peak.h"
 
@@ -125,6 +126,9 @@ const brew_entry TABLE[] = {
     {"sigmoid_loss_forward", sigmoid_loss_forward, "nnlls"},
     {"sigmoid_loss_backward", sigmoid_loss_backward, "nnnwl"},
     {"accuracy_forward", accuracy_forward, "nnllsl"},
+    {"pictures_bytes", pictures_bytes, "wnnwn"},
+    {"pictures_floats", pictures_floats, "wnnwn"},
+    {"take_labels", take_labels, "wnn"},
     {"sgd_update", sgd_update, "nnnw"},
     {"nesterov_update", nesterov_update, "nnnw"},
     {"adagrad_update", adagrad_update, "nnnw"},
