@@ -10,6 +10,7 @@ from math import prod
 import numpy as np
 
 from batchbrew.errors import UserError
+from batchbrew.solver.ahead import Feed
 from batchbrew.solver.blob import Array, Blob, Shape, Storage
 from batchbrew.solver.kernels import Program
 from batchbrew.solver.layer import Builder, Layer
@@ -46,7 +47,7 @@ class Compiled:
     backward: list[Span]
     tensors: list[Blob]  # by tensor number
     blobs: dict[str, Blob]  # the last one of each name
-    feeds: list[tuple[SourceLayer, list[Array]]]
+    feeds: dict[int, Feed]  # what sources do before each pass, by layer number
     rows: dict[int, Array]  # number of rows -> their keys, uint64
     losses: list[tuple[int, Blob]]  # number of the layer, and its top with a loss weight
     misfits: dict[int, Exception]  # what layers say to shapes that do not fit them, by layer number
@@ -67,11 +68,11 @@ def compile_net(net: Wiring, kernels: str, build: Builder, sizes: Sizes, backwar
         _write(net, trial, blobs, misfits, backward)
         blobs = _blobs(net, shapes, lend(trial.calls, _changing(net, shapes, blobs)))
     forward, back = _write(net, build, blobs, misfits, backward)
-    feeds = [
-        (layer, [blobs[t.number].data for t in tops])
-        for layer, tops in zip(net.layers, net.tops, strict=True)
-        if isinstance(layer, SourceLayer)
-    ]
+    feeds = {}
+    for i, (layer, tops) in enumerate(zip(net.layers, net.tops, strict=True)):
+        if isinstance(layer, SourceLayer):
+            build.layer = i
+            feeds[i] = layer.feeding(build, [blobs[t.number] for t in tops])
     return Compiled(
         program=build.program(kernels),
         forward=forward,

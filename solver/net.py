@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from batchbrew.protos import messages as pb
 from batchbrew.solver import wiring
+from batchbrew.solver.ahead import Piece, joined
 from batchbrew.solver.blob import Array, Blob, aligned_zeros
 from batchbrew.solver.chunks import chunk_size, pieces
 from batchbrew.solver.compiled import Compiled, Sizes, compile_net
 from batchbrew.solver.data.keys import sample_keys
+from batchbrew.solver.data.order import Numbers
 from batchbrew.solver.data.part import Samples
 from batchbrew.solver.kernels import choose, choose_threads
 from batchbrew.solver.labels import check_labels
@@ -80,8 +83,7 @@ class Net:
         state.level = level or state.level
         state.stage.extend(stages)
         self.state = state  # what the rules of its layers were held against
-        places = wiring.positions_of(param, where, positions)
-        self.wiring = wiring.wire(param, state, places, dtype, self._open)
+        self.wiring = wiring.wire(param, state, wiring.positions_of(param, where, positions), dtype, self._open)
         self.layers: list[Layer] = self.wiring.layers
         self.outputs: list[str] = self.wiring.outputs
         self.whole_batch = [layer.name for layer in self.layers if layer.whole_batch]
@@ -97,7 +99,7 @@ class Net:
         self.whole = WholeBatch(self.wiring, self.kernels, self._builder, self.standing, seed)
         self._passes = 0
         self.clock: Callable[[], float] = lambda: 0.0  # the caller's; a net reads no clock of its own
-        self.fed_seconds = 0.0  # what reading and transforming samples took so far, by that clock
+        self.fed_seconds = 0.0  # how long programs had to wait for samples, by that clock
 
     def _open(self, layer: Layer) -> None:
         if isinstance(layer, SampleLayer):
@@ -116,9 +118,7 @@ class Net:
         for (_, layer), pair in zip(self._counted, self.sums, strict=False):
             if layer is not None:
                 layer.stat = pair
-        self.statistics: dict[str, Array] = {
-            name: pair for (name, _), pair in zip(self._counted, self.sums, strict=False)
-        }
+        self.statistics: dict[str, Array] = dict(zip((name for name, _ in self._counted), self.sums, strict=False))
         weighted = [
             (layer, weights[tops[0].number])
             for layer, tops in zip(self.layers, tops_of, strict=True)
@@ -144,9 +144,7 @@ class Net:
         wiring.fill_parameters(
             [layer for layer in self.layers if any(p in owners for p in layer.parameters)], self.seed
         )
-        self.params: dict[str, list[Parameter]] = {
-            layer.name: layer.parameters for layer in self.layers if layer.parameters
-        }
+        self.params: dict[str, list[Parameter]] = {one.name: one.parameters for one in self.layers if one.parameters}
         self._local = [p for p in self.flat.parameters if p.local]
         self.ready_ranges = ready_ranges(self.wiring, self.flat)
 
@@ -203,7 +201,11 @@ class Net:
         self._passes = 0
         self._stale = True
 
-    def accumulate(self, indices: NDArray[np.int64], epoch: int, ready: Ready | None = None) -> None:
+    def expect(self, indices: Numbers, epoch: int) -> None:
+        """Say which samples come after those that ``accumulate`` runs next, so that they may be read ahead."""
+        self.whole.reader.expected = indices, epoch
+
+    def accumulate(self, indices: Numbers, epoch: int, ready: Ready | None = None) -> None:
         """Run these samples forward and backward, adding to ``flat.grads`` and ``statistics``; there may be none.
 
         ``ready(start, stop)`` is called for each of ``ready_ranges``, in their order, as soon as the last chunk's
@@ -221,7 +223,7 @@ class Net:
             for _, start, stop in self.ready_ranges:
                 ready(start, stop)
 
-    def evaluate(self, indices: NDArray[np.int64]) -> None:
+    def evaluate(self, indices: Numbers) -> None:
         """Run these samples forward, adding to ``statistics``."""
         if not self.uncut:
             self.standing.prepare(backward=False)  # a net that shares its parameters is not told when they change
@@ -230,7 +232,7 @@ class Net:
         for start in range(0, len(indices), self.batch):
             self._pass(indices[start : start + self.batch], backward=False)
 
-    def _pass(self, indices: NDArray[np.int64], backward: bool) -> None:
+    def _pass(self, indices: Numbers, backward: bool) -> None:
         self.whole.forward(indices=indices)
         if backward:
             self.whole.backward()
@@ -238,33 +240,27 @@ class Net:
         for i, (name, _) in enumerate(self._counted):
             self.sums[i] += (float(self.blobs[name].data), 1)
 
-    def _run(self, indices: NDArray[np.int64], epoch: int, backward: bool, ready: Ready | None = None) -> None:
+    def _run(self, indices: Numbers, epoch: int, backward: bool, ready: Ready | None = None) -> None:
         self.sums[-1] += len(indices)
-        todo = pieces(indices, len(indices) if self.whole_batch else self.chunk, self.threads)
-        told = todo[-1:] if ready is not None else []
-        try:
-            for piece in todo[: len(todo) - len(told)]:
-                self._fed(piece, epoch, backward).program.run()
-        finally:
-            if not told:
-                self.standing.merge(stop=None if backward else 0)
-        try:
-            for piece in told:
-                self._run_and_tell(self._fed(piece, epoch, backward), ready)
-        except BaseException:
-            self.standing.merge()  # so that the copies of threads are empty again
-            raise
-
-    def _fed(self, piece: NDArray[np.int64], epoch: int, backward: bool) -> Compiled:
-        """Return the program for so many samples, with these fed into it."""
-        compiled = self._compiled(len(piece), backward)
+        todo = self._pieces(backward, indices, epoch)
+        telling = len(todo) if ready is not None else 0  # number of the chunk that tells what is complete
         begin = self.clock()
-        keys = sample_keys(self.seed, epoch, piece)
-        compiled.rows[len(piece)][...] = keys
-        for layer, tops in compiled.feeds:
-            layer.feed(tops, keys, piece)
-        self.fed_seconds += self.clock() - begin
-        return compiled
+        try:
+            fed = self.whole.reader.fed(todo, partial(self._pieces, backward))
+            for number, (compiled, keys, _) in enumerate(fed, 1):
+                compiled.rows[len(keys)][...] = keys
+                self.fed_seconds += self.clock() - begin
+                if number == telling:
+                    self._run_and_tell(compiled, ready)
+                else:
+                    compiled.program.run()
+                begin = self.clock()
+        except BaseException:
+            telling = 0  # nobody will be told the rest
+            raise
+        finally:
+            if not telling:
+                self.standing.merge(stop=None if backward else 0)
 
     def _run_and_tell(self, compiled: Compiled, ready: Ready | None) -> None:
         """Run a program in segments; add up after each what is complete then, and tell."""
@@ -278,7 +274,12 @@ class Net:
             done = end
         compiled.program.run(done)
 
-    def _compiled(self, samples: int, backward: bool) -> Compiled:
+    def _pieces(self, backward: bool, indices: Numbers, epoch: int) -> list[Piece[Compiled]]:
+        """Return the chunks in which these samples are run."""
+        parts = pieces(indices, len(indices) if self.whole_batch else self.chunk, self.threads)
+        return joined(partial(self._compiled, backward), parts, sample_keys(self.seed, epoch, indices))
+
+    def _compiled(self, backward: bool, samples: int) -> Compiled:
         if (samples, backward) not in self._programs:
             self._programs[samples, backward] = compile_net(
                 self.wiring, self.kernels, self._builder(True, samples), Sizes(samples), backward

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from batchbrew.solver.ahead import Reader
 from batchbrew.solver.blob import Array, Blob, Shape
 from batchbrew.solver.compiled import Compiled, Sizes, compile_net
 from batchbrew.solver.data.keys import sample_keys
@@ -29,6 +30,7 @@ class WholeBatch:
     def __init__(
         self, net: Wiring, kernels: str, builder: Callable[[bool, int], Builder], standing: Standing, seed: int
     ) -> None:
+        self.reader = Reader()  # what it reads ahead, for sums over chunks, is waited for before a source is asked
         self._net, self._kernels, self._builder, self._standing, self._seed = net, kernels, builder, standing, seed
         self._stops = [
             i for i, layer in enumerate(net.layers) if isinstance(layer, SourceLayer) or layer.dynamic
@@ -213,6 +215,7 @@ class WholeBatch:
                 self._give_keys()
 
     def _feed(self, i: int, layer: SourceLayer) -> None:
+        self.reader.settle()
         tops = self._net.tops[i]
         rows = self.compiled.tensors[tops[0].number].shape[0] if self.compiled.tensors[tops[0].number].shape else 1
         indices = self._indices if self._indices is not None else np.arange(rows) + self._cursors[i]
@@ -223,4 +226,5 @@ class WholeBatch:
             self._give_keys()
         if self._indices is None:
             self._cursors[i] += rows
-        layer.feed([self.compiled.tensors[t.number].data for t in tops], sample_keys(self._seed, 0, indices), indices)
+        feed = self.compiled.feeds[i]
+        feed.write(feed.arrays, sample_keys(self._seed, 0, indices), indices)

@@ -23,9 +23,21 @@ try:
 except ImportError:  # no C compiler when it was installed
     _compiled = None  # type: ignore[assignment]
 
-__all__ = ["Call", "Copies", "Lanes", "Program", "available", "choose", "choose_threads", "compile_program", "pin"]
+__all__ = [
+    "Call",
+    "Copies",
+    "Lanes",
+    "Program",
+    "available",
+    "choose",
+    "choose_threads",
+    "compile_program",
+    "pin",
+    "unpin",
+]
 ONE = Lanes()
 MOST_THREADS = 1024
+_unpinned: set[int] = set()  # where the process could be before it was pinned
 
 
 class Program(Protocol):
@@ -159,5 +171,18 @@ def pin(processors: Sequence[int]) -> None:
     Threads and processes that the calling thread starts later are there too, unless they say otherwise. None are
     given where several threads have to share a processor: who waits for the others then sleeps at once.
     """
+    global _unpinned
+    _unpinned = _unpinned or _affinity()
     if _compiled is not None:
         _compiled.pin(list(processors))
+
+
+def unpin() -> None:
+    """Let the calling thread go where the process could be before ``pin``."""
+    if _unpinned:
+        os.sched_setaffinity(0, _unpinned)
+
+
+def _affinity() -> set[int]:
+    """Return the logical processors of the calling thread; none where the system does not say."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from batchbrew.errors import UserError
 from batchbrew.protos import messages as pb
-from batchbrew.solver.blob import Shape
+from batchbrew.solver.ahead import Feed
+from batchbrew.solver.blob import Blob, Shape
 from batchbrew.solver.data.keys import Keys
 from batchbrew.solver.data.order import Order
-from batchbrew.solver.data.part import Samples
-from batchbrew.solver.data.transform import Transform
-from batchbrew.solver.layer import Array
+from batchbrew.solver.data.part import Images, Part, Samples
+from batchbrew.solver.data.transform import STORED, Transform
+from batchbrew.solver.layer import Array, Builder
 from batchbrew.solver.layers.sources import SourceLayer
 
 
@@ -59,6 +60,10 @@ class SampleLayer(SourceLayer):
     def feed(self, tops: Sequence[Array], keys: Keys, indices: NDArray[np.int64]) -> None:
         """Write samples ``indices`` % count; ``indices`` // count is the number of the pass over the samples."""
 
+    def feeding(self, build: Builder, top: Sequence[Blob]) -> Feed:
+        """Return what writes the tops of this program; reading takes time."""
+        return Feed(self.feed, [blob.data for blob in top], ahead=True)
+
     def check(self, batch: int, source: str) -> None:
         """Raise UserError unless ``batch`` is at least 1 and there is a ``source``."""
         if batch < 1:
@@ -84,6 +89,8 @@ class PictureLayer(SampleLayer):
         where = f"{self.where}layer '{self.name}' ({self.type}): "
         param = self.param.transform_param
         self.transform = Transform(param, self.phase, samples.shape, samples.mean, seed, where=where)
+        if isinstance(samples, Part):
+            self.labels = samples.labels.astype(np.float32)
 
     @property
     def count(self) -> int:
@@ -109,6 +116,40 @@ class PictureLayer(SampleLayer):
         before = self.transform.shape
         self.transform.reshape(self.samples.shape_of(int(self.order.numbers(indices[:1])[0])))
         return self.transform.shape != before
+
+    def feeding(self, build: Builder, top: Sequence[Blob]) -> Feed:
+        """Return what writes the tops, or the numbers and keys from which the program makes them."""
+        if self._images(top) is None:
+            return super().feeding(build, top)
+
+        def write(arrays: Sequence[Array], keys: Keys, indices: NDArray[np.int64]) -> None:
+            arrays[0][...] = self.order.numbers(indices)
+            arrays[1][...] = keys
+
+        return Feed(write, list(self._wanted(build, top)))
+
+    def forward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Take pictures in memory from there; others have been fed."""
+        images = self._images(top)
+        if images is not None:
+            numbers, keys = self._wanted(build, top)
+            kernel, arguments = self.transform.call(images, numbers, keys, top[0].data)
+            build.op(kernel, *arguments)
+            for blob in top[1:]:
+                build.op("take_labels", self.labels, numbers, blob.data)
+
+    def _images(self, top: Sequence[Blob]) -> Images | None:
+        """Return the stored pictures if a program can make the tops from them."""
+        if not isinstance(self.samples, Part) or self.samples.images.dtype not in STORED:
+            return None
+        count = top[0].shape[0]
+        fits = [blob.shape for blob in top] == [(count, *self.transform.shape), (count,)][: len(top)]
+        return self.samples.images.view(np.ndarray) if fits else None
+
+    def _wanted(self, build: Builder, top: Sequence[Blob]) -> tuple[Array, Array]:
+        """Return the arrays in which the program finds the numbers int64[n] and the keys uint64[n] of its samples."""
+        rows = top[0].shape[:1]
+        return build.scratch("numbers", rows, np.int64), build.scratch("keys", rows, np.uint64)
 
     def feed(self, tops: Sequence[Array], keys: Keys, indices: NDArray[np.int64]) -> None:
         """Write the samples."""

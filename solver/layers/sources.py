@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchbrew.protos import messages as pb
+from batchbrew.solver.ahead import Feed
 from batchbrew.solver.blob import Blob, Shape
 from batchbrew.solver.data.keys import Keys
 from batchbrew.solver.fillers import fill
@@ -25,6 +26,10 @@ class SourceLayer(Layer):
     @abstractmethod
     def feed(self, tops: Sequence[Array], keys: Keys, indices: NDArray[np.int64]) -> None:
         """Write the tops; ``indices`` int64[n] are the wanted samples, ``keys`` uint64[n] the keys of their draws."""
+
+    def feeding(self, build: Builder, top: Sequence[Blob]) -> Feed:
+        """Return what writes the tops of this program."""
+        return Feed(self.feed, [blob.data for blob in top])
 
     def forward(self, build: Builder, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Nothing: the tops have been fed."""

@@ -247,14 +247,15 @@ def test_nets_of_several_python_threads_take_turns():
 
 def test_an_error_within_a_pass_leaves_no_sums_behind(monkeypatch):
     net = net_of(BODY + LOSS, data=samples(40), threads=2, chunk=8)
-    feed, left = net.layers[0].feed, [1, 1]
+    order, left = net.layers[0].order, [1, 1]
+    numbers = order.numbers
 
-    def interrupted(*arguments):
+    def interrupted(positions):
         left.pop()  # IndexError the third time
-        feed(*arguments)
+        return numbers(positions)
 
     with monkeypatch.context() as patch, pytest.raises(IndexError):
-        patch.setattr(net.layers[0], "feed", interrupted)
+        patch.setattr(order, "numbers", interrupted)
         net.accumulate(np.arange(30), 0)
     with pytest.raises(IndexError):
         net.accumulate(np.arange(30), 0, lambda start, stop: left.pop())  # while telling what is complete
