@@ -34,7 +34,8 @@ class Flat(Protocol):
 class NetLike(Protocol):
     """A net that yields sums over samples.
 
-    ``fed_seconds`` is what reading and transforming samples took so far, by ``clock``, which the caller sets.
+    ``fed_seconds`` is how long computing had to wait for samples so far, by ``clock``, which the caller sets: what was
+    read ahead meanwhile does not count, nor what the compiled program itself takes from pictures in memory.
     """
 
     clock: Callable[[], float]
@@ -58,6 +59,9 @@ class NetLike(Protocol):
 
     def zero_sums(self) -> None:
         """Set gradients, statistics and counts to 0."""
+
+    def expect(self, indices: NDArray[np.int64], epoch: int) -> None:
+        """Hear which samples follow those of the next ``accumulate``; they may be read ahead, not all be wanted."""
 
     def accumulate(self, indices: NDArray[np.int64], epoch: int, ready: Ready | None = None) -> None:
         """Add the sums of these training samples; there may be none.

@@ -52,20 +52,22 @@ class Allreduce(Strategy):
         sums = Sums(shares=shares)
         marks = np.zeros((updates, 6))
         begin = perf_counter()
-        for row in marks:
+        coming = _cut_parts(job, job.samples + offset, pieces)
+        for number, row in enumerate(marks, 1):
             row[_BEGIN] = perf_counter()
-            parts = _cut_parts(job, job.samples + offset, pieces)
+            parts = coming
+            coming = _cut_parts(job, job.samples + job.spec.batch + offset, pieces) if number < updates else []
             row[_DATA] = perf_counter()
             job.net.zero_sums()
             fed = job.net.fed_seconds
             if self.options.overlap:
                 buckets = Buckets(nodes.world, job.net, 1024 * self.options.bucket_kib)
-                _accumulate(job, parts, buckets.ready)
+                _accumulate(job, parts, coming, buckets.ready)
                 row[_COMPUTE] = perf_counter() - buckets.inside_seconds
                 buckets.finish()
                 row[_OVERLAPPED] = buckets.overlapped_seconds
             else:
-                _accumulate(job, parts)
+                _accumulate(job, parts, coming)
                 job.net.pack_tail()
                 row[_COMPUTE] = perf_counter()
                 nodes.world.allreduce_sum(job.net.flat.message)
@@ -98,12 +100,19 @@ def _cut_parts(job: Job, start: int, pieces: list[int]) -> list[Part]:
     return parts
 
 
-def _accumulate(job: Job, parts: list[Part], ready: Ready | None = None) -> None:
-    """Compute the sums of these parts; the last one, which may be empty, tells ``ready`` what is complete."""
-    *first, (epoch, indices) = parts or [(0, np.zeros(0, np.int64))]
-    for part_epoch, part in first:
-        job.net.accumulate(part, part_epoch)
-    job.net.accumulate(indices, epoch, ready)
+def _accumulate(job: Job, parts: list[Part], coming: list[Part], ready: Ready | None = None) -> None:
+    """Compute the sums of these parts; the last one, which may be empty, tells ``ready`` what is complete.
+
+    The net hears before each which one follows; behind the last one those ``coming`` in the next update.
+    """
+    parts = parts or [(0, np.zeros(0, np.int64))]
+    for number, (epoch, indices) in enumerate(parts, 1):
+        for next_epoch, following in [*parts, *coming][number : number + 1]:
+            job.net.expect(following, next_epoch)
+        if number < len(parts):
+            job.net.accumulate(indices, epoch)
+        else:
+            job.net.accumulate(indices, epoch, ready)
 
 
 def _book(sums: Sums, marks: NDArray[np.float64], nodes: NodeSet) -> None:
