@@ -21,13 +21,13 @@ from batchbrew.solver.kernels import choose, choose_threads
 from batchbrew.solver.labels import check_labels
 from batchbrew.solver.layer import Builder, Layer
 from batchbrew.solver.layers.algorithm import Choose, chooser
-from batchbrew.solver.layers.losses import Loss
 from batchbrew.solver.layers.samples import SampleLayer
 from batchbrew.solver.parameter import Flat, Parameter
 from batchbrew.solver.ready import Ready, ready_ranges
 from batchbrew.solver.shares import obstacles
 from batchbrew.solver.sharing import adopt, share_parameters
 from batchbrew.solver.standing import Standing
+from batchbrew.solver.statistics import Statistics
 from batchbrew.solver.summary import LayerRow, layer_rows
 from batchbrew.solver.upgrade import upgraded
 from batchbrew.solver.whole import WholeBatch
@@ -71,17 +71,13 @@ class Net:
         param, positions = upgraded(param, where, positions)
         self.param, self.phase, self.seed, self.dtype = param, phase, seed, np.dtype(dtype)
         self.name: str = param.name
-        self.kernels = choose(kernels)
-        if self.dtype != np.float32:
-            self.kernels = "reference"
+        self.kernels = choose(kernels) if self.dtype == np.float32 else "reference"
         self.threads = 1 if self.kernels == "reference" else choose_threads(threads)
         self.choose = chooser(convolution, self.kernels != "reference")  # after a change: renew()
         self._data = data
         state = pb.NetState()
-        state.CopyFrom(param.state)
-        state.phase = phase
-        state.level = level or state.level
-        state.stage.extend(stages)
+        state.MergeFrom(param.state)
+        state.MergeFrom(pb.NetState(phase=phase, level=level or state.level, stage=stages))
         self.state = state  # what the rules of its layers were held against
         self.wiring = wiring.wire(param, state, wiring.positions_of(param, where, positions), dtype, self._open)
         self.layers: list[Layer] = self.wiring.layers
@@ -89,7 +85,8 @@ class Net:
         self.whole_batch = [layer.name for layer in self.layers if layer.whole_batch]
         self.uncut = obstacles(self.wiring)
         check_labels(self.wiring)
-        self._number_statistics()
+        self._statistics = Statistics(self.wiring, bool(self.uncut))
+        self.sums, self.statistics = self._statistics.sums, self._statistics.named
         self._place_parameters(share)
         self.chunk = chunk or chunk_size(self.wiring, self.threads)
         self._programs: dict[tuple[int, bool], Compiled] = {}
@@ -97,35 +94,12 @@ class Net:
         self.standing.compile(self.choose)
         self._stale = True
         self.whole = WholeBatch(self.wiring, self.kernels, self._builder, self.standing, seed)
-        self._passes = 0
         self.clock: Callable[[], float] = lambda: 0.0  # the caller's; a net reads no clock of its own
         self.fed_seconds = 0.0  # how long programs had to wait for samples, by that clock
 
     def _open(self, layer: Layer) -> None:
         if isinstance(layer, SampleLayer):
             layer.open(self._data, self.seed)
-
-    def _number_statistics(self) -> None:
-        weights, tops_of = self.wiring.weights, self.wiring.tops
-        self._counted: list[tuple[str, Layer | None]]
-        if self.uncut:
-            self._counted = [(name, None) for name in self.outputs if not self.wiring.shape_of(name)]
-        else:
-            self._counted = [
-                (tops[0].name, layer) for layer, tops in zip(self.layers, tops_of, strict=True) if layer.statistic
-            ]
-        self.sums = np.zeros((len(self._counted) + 1, 2))  # (sum, count) of each statistic; last: samples seen
-        for (_, layer), pair in zip(self._counted, self.sums, strict=False):
-            if layer is not None:
-                layer.stat = pair
-        self.statistics: dict[str, Array] = dict(zip((name for name, _ in self._counted), self.sums, strict=False))
-        weighted = [
-            (layer, weights[tops[0].number])
-            for layer, tops in zip(self.layers, tops_of, strict=True)
-            if isinstance(layer, Loss) and tops[0].number in weights
-        ]
-        self._losses = [layer for layer, _ in weighted]
-        self._loss_weights = [weight for _, weight in weighted]
 
     def _place_parameters(self, share: Net | None) -> None:
         owners = share_parameters(self.layers)
@@ -149,9 +123,7 @@ class Net:
         self.ready_ranges = ready_ranges(self.wiring, self.flat)
 
     def _builder(self, sums: bool, samples: int) -> Builder:
-        factors = {}
-        if len(self._losses) > 1:
-            factors = {layer.salt: 1 / (layer.divisor_per_sample() or 1.0) for layer in self._losses}
+        factors = self._statistics.factors
         return Builder(self.dtype, sums, samples, factors, self.standing.copies, choose=self.choose)
 
     # --- the batch of the prototxt at once, divided as Caffe divides -------------------------------------------------
@@ -174,7 +146,7 @@ class Net:
     def backward(self) -> None:
         """Run backward on the whole batch: bottoms' diffs are set, parameters' gradients added to."""
         self.whole.backward()
-        self._passes += 1
+        self._statistics.passes += 1
 
     @property
     def total_loss(self) -> float:
@@ -197,8 +169,7 @@ class Net:
     def zero_sums(self) -> None:
         """Set gradients, statistics and counts to 0, and note that parameters may have changed."""
         self.standing.clear()
-        self.sums[...] = 0
-        self._passes = 0
+        self._statistics.clear()
         self._stale = True
 
     def expect(self, indices: Numbers, epoch: int) -> None:
@@ -236,9 +207,7 @@ class Net:
         self.whole.forward(indices=indices)
         if backward:
             self.whole.backward()
-        self.sums[-1] += (self.total_loss, 1)
-        for i, (name, _) in enumerate(self._counted):
-            self.sums[i] += (float(self.blobs[name].data), 1)
+        self._statistics.add_pass(self.total_loss, self.blobs)
 
     def _run(self, indices: Numbers, epoch: int, backward: bool, ready: Ready | None = None) -> None:
         self.sums[-1] += len(indices)
@@ -289,19 +258,12 @@ class Net:
     @property
     def count(self) -> float:
         """What the gradient sums so far must be divided by: with one loss its own divisor, else samples, or passes."""
-        if self._passes:
-            return float(self._passes)
-        if len(self._losses) == 1 and not self.uncut:
-            return float(self._losses[0].stat[1])
-        return float(self.sums[-1, 1])
+        return self._statistics.count
 
     @property
     def mean_loss(self) -> float:
         """The total loss per sample of the sums so far, each loss by its own divisor and weight; or that of a pass."""
-        if self.uncut:
-            return float(self.sums[-1, 0] / max(self.sums[-1, 1], 1.0))
-        pairs = zip(self._losses, self._loss_weights, strict=True)
-        return float(sum(weight * layer.stat[0] / max(layer.stat[1], 1.0) for layer, weight in pairs))
+        return self._statistics.mean_loss
 
     def pack_tail(self) -> None:
         """Copy statistics and counts behind the gradients, so that one Allreduce sums them all."""
