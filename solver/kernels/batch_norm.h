@@ -1,5 +1,5 @@
-/* Batch normalisation over arrays with the channels last. What needs all samples is computed from sums of each sample, so
- * that its bits do not depend on who computed which. */
+/* Batch normalisation over arrays with the channels last. What needs all samples is computed from sums of each sample,
+ * so that its bits do not depend on who computed which. */
 
 enum { STATISTICS = 64 }; /* channels at a time */
 
@@ -40,7 +40,8 @@ static void batch_norm_statistics(const brew_op *op) {
  * normalises, unbiased it is summed up. */
 static void batch_norm_moments(const brew_op *op) {
     const int64_t samples = SIZE(0, 0), channels = SIZE(0, 2);
-    const double pixels = (double)op->i[0], count = pixels * (double)samples, unbias = count > 1 ? count / (count - 1) : 1.0;
+    const double pixels = (double)op->i[0], count = pixels * (double)samples;
+    const double unbias = count > 1 ? count / (count - 1) : 1.0;
     if (count == 0) return; /* the mean of nothing would spoil the running sums */
     F(5)[0] = (float)(F(5)[0] * op->f[1] + 1.0);
     for (int64_t first = 0; first < channels; first += STATISTICS) {
@@ -88,7 +89,8 @@ static void batch_norm_forward(const brew_op *op) {
     const float *mean = repeat(&rooms[0], F(2), channels), *inv = repeat(&rooms[1], F(3), channels);
     FOR_ROWS(0, 1, 1, {
         if (s0 == 1 && s1 == 1)
-            for (int64_t c = 0; c < len; c += length) normalise_row(p1 + c, p0 + c, mean, inv, BREW_MIN(length, len - c));
+            for (int64_t c = 0; c < len; c += length)
+                normalise_row(p1 + c, p0 + c, mean, inv, BREW_MIN(length, len - c));
         else for (int64_t c = 0; c < len; c++) p1[c * s1] = (p0[c * s0] - mean[c]) * inv[c];
     });
 }
@@ -118,8 +120,8 @@ static void batch_norm_means(const brew_op *op) {
         }
 }
 
-AI void normalise_back(float *dx, const float *dy, const float *y, const float *mean, const float *dot, const float *inv,
-                       int64_t len) {
+AI void normalise_back(float *dx, const float *dy, const float *y, const float *mean, const float *dot,
+                       const float *inv, int64_t len) {
     for (int64_t c = 0; c < len; c++) dx[c] = (dy[c] - mean[c] - dot[c] * y[c]) * inv[c];
 }
 

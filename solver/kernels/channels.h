@@ -92,8 +92,9 @@ AI void sum_strided(const int kind, const pictures *x, const float *px, const pi
     }
 }
 
-/* Add to sum (unless NULL) and dot, in doubles, those over picture n of x (and z), for these channels from `first` on. They are formed
- * from zero, so that a picture adds the same bits whatever surrounds it. Vectors may read what lies behind the channels. */
+/* Add to sum (unless NULL) and dot, in doubles, those over picture n of x (and z), for these channels from `first` on.
+ * They are formed from zero, so that a picture adds the same bits whatever surrounds it. Vectors may read what lies
+ * behind the channels. */
 AI void picture_sums(const int kind, const pictures *x, const pictures *z, int64_t n, const float *shift, int64_t first,
                      int64_t channels, double *sum, double *dot) {
     const float *px = x->data + n * x->at + first * x->step, *pz = z ? z->data + n * z->at + first * z->step : px;
@@ -104,14 +105,17 @@ AI void picture_sums(const int kind, const pictures *x, const pictures *z, int64
     for (int64_t c = 0, left; (left = channels - c) > 0;) {
         double *const to = sum ? sum + c : 0, *const too = kind == SUM ? 0 : dot + c;
         const float *from = kind == SPREAD ? shift + c : 0;
-        if (left > 3 * VL) sum_block(kind, 4, x, px + c, z, pz + c, from, BREW_MIN(left, 4 * VL), to, too), c += 4 * VL;
-        else if (left > VL) sum_block(kind, 2, x, px + c, z, pz + c, from, BREW_MIN(left, 2 * VL), to, too), c += 2 * VL;
-        else sum_block(kind, 1, x, px + c, z, pz + c, from, left, to, too), c += VL;
+        const int nv = left > 3 * VL ? 4 : left > VL ? 2 : 1;
+        const int64_t block = BREW_MIN(left, nv * VL);
+        if (nv == 4) sum_block(kind, 4, x, px + c, z, pz + c, from, block, to, too);
+        else if (nv == 2) sum_block(kind, 2, x, px + c, z, pz + c, from, block, to, too);
+        else sum_block(kind, 1, x, px + c, z, pz + c, from, block, to, too);
+        c += block;
     }
 }
 
-/* Whether array k, broadcast to the first two arrays, holds one number a channel of pictures or of the rows of a matrix,
- * and these have their channels side by side. */
+/* Whether array k, broadcast to the first two arrays, holds one number a channel of pictures or of the rows of a
+ * matrix, and these have their channels side by side. */
 AI int by_channel(const brew_op *op, int k) {
     const int64_t *by = op->a[k].stride, nd = op->a[k].nd;
     const int alone = nd == 4 ? !by[0] && !by[2] && !by[3] : nd == 2 && !by[0];

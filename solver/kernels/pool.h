@@ -1,8 +1,9 @@
 /* Pooling over pictures stored n, h, w, c, one vector of channels at a time.
- * a: x, y[, mask]; i: kernel h w, stride h w, pad h w. Windows as in Caffe: clipped to the picture. Kernels of 2 x 2 and
- * 3 x 3 are compiled on their own: with loops of known length a vector costs a third. */
+ * a: x, y[, mask]; i: kernel h w, stride h w, pad h w. Windows as in Caffe: clipped to the picture. Kernels of 2 x 2
+ * and 3 x 3 are compiled on their own: with loops of known length a vector costs a third. */
 
-typedef struct { int64_t first, last, whole; } window; /* [first, last) inside the picture; whole: its size with padding */
+/* [first, last) inside the picture; whole: its size with padding. */
+typedef struct { int64_t first, last, whole; } window;
 
 AI window window_at(int64_t out, int64_t kernel, int64_t stride, int64_t pad, int64_t size) {
     const int64_t start = out * stride - pad, end = BREW_MIN(start + kernel, size + pad);
@@ -49,6 +50,7 @@ AI void pool_forward(const int max, const int side, const brew_op *op) {
                 const int32_t start = (int32_t)(h.first * width + w.first);
                 const float *x = F(0) + n * STRIDE(0, 0) + h.first * line + w.first * pixel;
                 float *y = F(1) + n * STRIDE(1, 0) + r * STRIDE(1, 2) + q * STRIDE(1, 3);
+                float *mask = max ? F(2) + n * STRIDE(2, 0) + r * STRIDE(2, 2) + q * STRIDE(2, 3) : 0;
                 const float share = max ? 1.0f : 1.0f / (float)(h.whole * w.whole);
                 EACH_LANE {
                     vf best = (vf){0} + (max ? -3.402823466e38f : 0.0f);
@@ -56,7 +58,8 @@ AI void pool_forward(const int max, const int side, const brew_op *op) {
                     if (side && high == side && wide == side) {
 #pragma GCC unroll 9
                         for (int k = 0; k < side * side; k++)
-                            look(max, *(const vf *)(x + k / side * line + k % side * pixel + c), offset[k], &best, &place);
+                            look(max, *(const vf *)(x + k / side * line + k % side * pixel + c), offset[k], &best,
+                                 &place);
                     } else {
                         for (int64_t u = 0; u < high; u++)
                             for (int64_t v = 0; v < wide; v++)
@@ -64,8 +67,7 @@ AI void pool_forward(const int max, const int side, const brew_op *op) {
                                      (vi){0} + (int32_t)(u * width + v), &best, &place);
                     }
                     put(y + c, best * share, channels);
-                    if (max)
-                        put(F(2) + n * STRIDE(2, 0) + r * STRIDE(2, 2) + q * STRIDE(2, 3) + c, (vf)(place + start), channels);
+                    if (max) put(mask + c, (vf)(place + start), channels);
                 }
             }
 }
@@ -101,7 +103,8 @@ typedef struct { int64_t kernel, stride, pad, size, count, reach; } held; /* alo
 
 AI held held_along(const int side, const int step, const brew_op *op, int axis) {
     const int64_t kernel = side ? side : op->i[axis], stride = step ? step : op->i[2 + axis];
-    return (held){kernel, stride, op->i[4 + axis], SIZE(0, 2 + axis), SIZE(1, 2 + axis), (kernel + stride - 1) / stride};
+    const int64_t reach = (kernel + stride - 1) / stride;
+    return (held){kernel, stride, op->i[4 + axis], SIZE(0, 2 + axis), SIZE(1, 2 + axis), reach};
 }
 
 /* What an average is multiplied by: 1 over the window with its padding. Few are cut, and only these cost a division. */
@@ -117,7 +120,8 @@ AI vf sent(const int max, vf dy, vi mask, vi here, float share) {
     return dy * share;
 }
 
-/* max: whether windows gave their maximum; side, step: kernel and stride if square and known, else 0. a: dx, dy[, mask]. */
+/* max: whether windows gave their maximum; side, step: kernel and stride if square and known, else 0.
+ * a: dx, dy[, mask]. */
 AI void pool_backward(const int max, const int side, const int step, const brew_op *op) {
     enum { REACH = 3 };
     const held h = held_along(side, step, op, 0), w = held_along(side, step, op, 1);

@@ -40,7 +40,8 @@ static void scale_backward_data(const brew_op *op) {
     FOR_ROWS(0, 1, 2, { for (int64_t c = 0; c < len; c++) p1[c * s1] = p0[c * s0] * p2[c * s2]; });
 }
 
-/* dfactor += dy * x, dbias += dy in doubles, summed over what was broadcast. a: dy, x, dfactor or none, dbias or none. */
+/* dfactor += dy * x, dbias += dy in doubles, summed over what was broadcast.
+ * a: dy, x, dfactor or none, dbias or none. */
 static void scale_backward_parameters(const brew_op *op) {
     const pictures dy = pictures_of(&op->a[0]), x = pictures_of(&op->a[1]);
     if ((!F(2) || by_channel(op, 2)) && (!F(3) || by_channel(op, 3))) {
