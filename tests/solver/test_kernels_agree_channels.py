@@ -134,6 +134,15 @@ def test_batch_norm(kernels, border):
         agree(kernels, "batch_norm_running", (mean, inv, *(abs(a) for a in numbers[2:])), [0, 1], 1e-5)
 
 
+@pytest.mark.parametrize(("kernels", "region"), list(product(COMPILED, ("across", "within"))))
+def test_normalisation_of_neighbours(kernels, region):
+    for shape, size, beta in product([s for s in SHAPES if len(s) == 4], (1, 3, 5), (0.75, 0.6)):
+        x, y, scale, dy, dx, ratio = (drawn(shape, (1, 2) if i % 2 else (0, 0), seed=i) for i in range(6))
+        k = (2.0,) if region == "across" else ()
+        agree(kernels, f"lrn_{region}_forward", (x, y, scale), [1, 2], size, 0.5, beta, *k)
+        agree(kernels, f"lrn_{region}_backward", (x, y, scale, dy, dx, ratio), [4], size, 0.5, beta, tolerance=2e-6)
+
+
 @pytest.mark.parametrize("kernels", COMPILED)
 def test_channels_that_are_not_side_by_side(kernels):
     """As BatchNorm sees blobs of 3 or 5 axes."""
