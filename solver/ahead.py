@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from queue import SimpleQueue
 from threading import Event, Thread
 from typing import Any, Protocol, TypeVar
@@ -47,9 +48,8 @@ Piece = tuple[P, Keys, Numbers]  # a program, and the samples it is to run: keys
 
 def joined(program: Callable[[int], P], parts: Sequence[Numbers], keys: Keys) -> list[Piece[P]]:
     """Return samples that are cut into ``parts``, each with its program; ``keys`` are those of all of them."""
-    ends = np.cumsum([len(part) for part in parts[:-1]], dtype=np.int64)
-    own = np.split(keys, ends) if parts else []
-    return [(program(len(numbers)), part, numbers) for part, numbers in zip(own, parts, strict=True)]
+    ends = list(accumulate((len(part) for part in parts), initial=0))
+    return [(program(len(p)), keys[start : start + len(p)], p) for start, p in zip(ends, parts, strict=False)]
 
 
 class _Block:

@@ -29,4 +29,5 @@ def pieces(indices: NDArray[np.int64], chunk: int, threads: int) -> list[NDArray
     if not count:
         return []
     units, number = -(-count // unit), -(-count // chunk)
-    return np.array_split(indices, [unit * -(-units * i // number) for i in range(1, number)])
+    ends = [unit * -(-units * i // number) for i in range(number)]
+    return [indices[start:stop] for start, stop in zip(ends, [*ends[1:], count], strict=True)]

@@ -10,6 +10,8 @@ Axis: n samples. All arithmetic is modulo 2**64, hence the same bits on every ma
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,6 +50,11 @@ def mix_number(value: int) -> int:
     return int(mix(np.array([value & MASK], np.uint64))[0])
 
 
+@lru_cache(maxsize=64)
+def _base(seed: int, epoch: int) -> int:
+    return mix_number(mix_number(seed + GOLDEN) + (epoch + 1) * GOLDEN)
+
+
 def sample_keys(seed: int, epoch: int, indices: NDArray[np.int64]) -> Keys:
     """Return the keys uint64[n] of the samples ``indices`` int64[n] in ``epoch`` of a run with ``seed``.
 
@@ -57,7 +64,7 @@ def sample_keys(seed: int, epoch: int, indices: NDArray[np.int64]) -> Keys:
     >>> [hex(k) for k in sample_keys(0, 0, np.array([0, 1]))]
     ['0x238275bc38fcbe91', '0xf89a2566b5822c54']
     """
-    base = mix_number(mix_number(seed + GOLDEN) + (epoch + 1) * GOLDEN)
+    base = _base(seed, epoch)
     numbers = np.asarray(indices, dtype=np.int64).astype(np.uint64) + np.uint64(1)
     return mix(numbers * _GOLDEN + np.uint64(base))
 

@@ -15,7 +15,7 @@ AI void transpose4(const float *a, int64_t lda, float *b, int64_t ldb) {
 
 /* b[c][r] = a[r][c]; blocks of it are small enough that both sides stay in the first cache. */
 static void transpose(int64_t rows, int64_t cols, const float *a, int64_t lda, float *b, int64_t ldb) {
-    enum { BLOCK = 32 };
+    enum { BLOCK = 64 };
     for (int64_t r0 = 0; r0 < rows; r0 += BLOCK)
         for (int64_t c0 = 0; c0 < cols; c0 += BLOCK) {
             const int64_t r1 = BREW_MIN(r0 + BLOCK, rows), c1 = BREW_MIN(c0 + BLOCK, cols);

@@ -4,33 +4,30 @@
 #define WINOGRAD_WORK (1 << 17) /* floats that are worked on at a time */
 
 AI void winograd_filters(const int r, const int pairs, const brew_op *op) {
-    enum { PART = VL / 2 };
     const int size = 2 * pairs + 2;
-    for (int64_t k = 0; k < SIZE(0, 0); k += PART)
+    for (int64_t k = 0; k < SIZE(0, 0); k += VL)
         for (int64_t c = 0; c < SIZE(0, 1); c++) {
             const float *w = F(0) + c * STRIDE(0, 1) + k;
             float *u = F(1) + k / WINOGRAD_BLOCK * STRIDE(1, 0) + c * STRIDE(1, 2) + k % WINOGRAD_BLOCK;
-            vd half[WINOGRAD_SIZE][WINOGRAD_SIZE], from[WINOGRAD_SIZE], to[WINOGRAD_SIZE];
+            vf half[WINOGRAD_SIZE][WINOGRAD_SIZE], from[WINOGRAD_SIZE], to[WINOGRAD_SIZE];
             for (int j = 0; j < r; j++) {
 #pragma GCC unroll 8
-                for (int i = 0; i < r; i++)
-                    from[i] = __builtin_convertvector(*(const hf *)(w + i * STRIDE(0, 2) + j * STRIDE(0, 3)), vd);
-                winograd_spread_exact(r, pairs, from, to);
+                for (int i = 0; i < r; i++) from[i] = *(const vf *)(w + i * STRIDE(0, 2) + j * STRIDE(0, 3));
+                winograd_spread(r, pairs, from, to);
 #pragma GCC unroll 8
-                for (int i = 0; i < size; i++) half[i][j] = winograd_per_n(pairs, i) * to[i];
+                for (int i = 0; i < size; i++) half[i][j] = (float)winograd_per_n(pairs, i) * to[i];
             }
             for (int i = 0; i < size; i++) {
-                winograd_spread_exact(r, pairs, half[i], to);
+                winograd_spread(r, pairs, half[i], to);
 #pragma GCC unroll 8
                 for (int j = 0; j < size; j++)
-                    *(hf *)(u + (i * size + j) * STRIDE(1, 1)) =
-                        __builtin_convertvector(winograd_per_n(pairs, j) * to[j], hf);
+                    *(vf *)(u + (i * size + j) * STRIDE(1, 1)) = (float)winograd_per_n(pairs, j) * to[j];
             }
         }
 }
 
-/* u = (A w / N) in both dimensions, computed in doubles and rounded once. a: w (cout, cin, r, r), u (blocks of outputs,
- * points, cin, WINOGRAD_BLOCK): behind the last output there is nothing of meaning. */
+/* u = (A w / N) in both dimensions. a: w (cout, cin, r, r), u (blocks of outputs, points, cin, WINOGRAD_BLOCK): behind
+ * the last output there is nothing of meaning. */
 static void winograd_weights(const brew_op *op) {
     if (SIZE(1, 1) == 16) winograd_filters(3, 1, op);
     else if (SIZE(1, 1) == 64) winograd_filters(5, 3, op);
