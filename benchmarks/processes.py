@@ -33,7 +33,7 @@ class Processes:
         self._command, self._environments = command, environments
         self._running: list[subprocess.Popen[str]] = []
         self._base = 0  # bytes of memory at the first answer, when they hold little more than their code
-        self._peak = (0, 1)  # bytes of memory at the last one, and its batch
+        self._peak = (0, 1)  # the largest batch so far: bytes of memory behind it, and its size
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """Return the answer to ``request`` about a batch, or {"error": why there is none}."""
@@ -49,13 +49,14 @@ class Processes:
         answer: dict[str, Any] = json.loads(line)
         if "peak_bytes" in answer:
             self._base = self._base or answer["peak_bytes"]
-            self._peak = (answer["peak_bytes"], request["batch"])
+            if request["batch"] >= self._peak[1]:  # a smaller one took nothing new
+                self._peak = (answer["peak_bytes"], request["batch"])
         return answer
 
     def needs(self, batch: int) -> int:
         """Return how many bytes more a larger batch is going to take, if memory grows as the batch does."""
         held, of = self._peak
-        return int(len(self._running) * (held - self._base) * max(0.0, batch / of - 1))
+        return int(len(self._running) * max(0, held - self._base) * max(0.0, batch / of - 1))
 
     def close(self) -> None:
         """Let the processes end; those that do not are ended."""
@@ -78,6 +79,7 @@ class Processes:
 
     def _start(self) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed when the processes have ended
+        self._peak = (0, 1)
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._log, "text": True}
         self._running = [subprocess.Popen(self._command, env=env, **pipes) for env in self._environments()]
 

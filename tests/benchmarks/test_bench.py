@@ -89,6 +89,8 @@ def test_processes_are_started_anew_and_asked_for_their_memory():
     assert peer.needs(4096) == 0
     peer.ask(batch=2, layout="channels_last")
     assert peer.needs(8) == 3000  # 1000 bytes a sample beyond what batch 1 took, three times as much again
+    peer.ask(batch=1, layout="channels_last")
+    assert peer.needs(8) == 3000  # the memory of the largest batch so far is still there
     assert peer.ask(batch=8, layout="channels_last") == {"error": "ended with code 1: torch.cannot"}
     assert peer.ask(batch=1, layout="contiguous_format")["seconds"] == 0.5
     peer.close()
