@@ -49,7 +49,12 @@ def line(axes: Axes, index: int, label: str, points: list[tuple[int, float]]) ->
 
 
 def batches(rows: list[Row]) -> list[float]:
-    return [float(row.batch) for row in rows]
+    """Return the batches that have room for a label."""
+    kept: list[float] = []
+    for row in rows:
+        if not kept or row.batch >= 3 * kept[-1]:
+            kept.append(float(row.batch))
+    return kept
 
 
 def main() -> None:
