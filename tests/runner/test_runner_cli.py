@@ -185,7 +185,13 @@ SMALL = STUDY.replace("[10, 20]", "[10]").replace("[none, linear]", "[none]").re
 def test_a_study_interrupted_and_repeated_runs_each_cell_once(files):
     (files / "study.yaml").write_text(SMALL.replace("accuracy: 0.9", "accuracy: 1.0"))
     command = [sys.executable, "-m", "batchbrew", "study", "run", "study.yaml", "--out", "out", "--no-report"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  background jobs ignore it
+    )
     end = time.monotonic() + 40
     while not list(files.glob("out/runs/*/DONE")) and time.monotonic() < end:
         time.sleep(0.02)
