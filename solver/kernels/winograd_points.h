@@ -47,9 +47,9 @@ AI void winograd_in(const int pairs, const vf *d, vf *v) {
     }
 }
 
-/* OUT: y[m] = A' v: powers of p, even ones times the sum of a pair and odd ones times its difference.
- * SPREAD: v = A y, the transpose. For vectors V of numbers T. */
-#define WINOGRAD_POWERS(T, V, OUT, SPREAD)                                                       \
+/* OUT: y[m] = A' v: powers of p, even ones times the sum of a pair and odd ones times its difference. For vectors V of
+ * numbers T. */
+#define WINOGRAD_OUT(T, V, OUT)                                                                  \
     AI void OUT(const int m, const int pairs, const V *v, V *y) {                                \
         _Pragma("GCC unroll 8") for (int j = 0; j < m; j++) y[j] = (V){0};                       \
         y[0] = v[0];                                                                             \
@@ -60,19 +60,23 @@ AI void winograd_in(const int pairs, const vf *d, vf *v) {
             _Pragma("GCC unroll 8") for (int j = 0; j < m; j++, power *= (T)POINTS[pairs].p[i])  \
                 y[j] += power * (j % 2 ? odd : even);                                            \
         }                                                                                        \
-    }                                                                                            \
-    AI void SPREAD(const int m, const int pairs, const V *y, V *v) {                             \
-        v[0] = y[0];                                                                             \
-        v[2 * pairs + 1] = y[m - 1];                                                             \
-        _Pragma("GCC unroll 4") for (int i = 0; i < pairs; i++) {                                \
-            V even = y[0], odd = (V){0};                                                         \
-            T power = POINTS[pairs].p[i];                                                        \
-            _Pragma("GCC unroll 8") for (int j = 1; j < m; j++, power *= (T)POINTS[pairs].p[i])  \
-                if (j % 2) odd += power * y[j];                                                  \
-                else even += power * y[j];                                                       \
-            v[2 * i + 1] = even + odd;                                                           \
-            v[2 * i + 2] = even - odd;                                                           \
-        }                                                                                        \
     }
-WINOGRAD_POWERS(float, vf, winograd_out, winograd_spread)
-WINOGRAD_POWERS(double, vd, winograd_out_exact, winograd_spread_exact)
+WINOGRAD_OUT(float, vf, winograd_out)
+WINOGRAD_OUT(double, vd, winograd_out_exact)
+
+/* v = A y, the transpose. */
+AI void winograd_spread(const int m, const int pairs, const vf *y, vf *v) {
+    v[0] = y[0];
+    v[2 * pairs + 1] = y[m - 1];
+#pragma GCC unroll 4
+    for (int i = 0; i < pairs; i++) {
+        vf even = y[0], odd = (vf){0};
+        float power = POINTS[pairs].p[i];
+#pragma GCC unroll 8
+        for (int j = 1; j < m; j++, power *= POINTS[pairs].p[i])
+            if (j % 2) odd += power * y[j];
+            else even += power * y[j];
+        v[2 * i + 1] = even + odd;
+        v[2 * i + 2] = even - odd;
+    }
+}
